@@ -1,1 +1,20 @@
-//! e2e
+//! A real Kubernetes on one Linux machine: programs, images, a control plane for tests, and a two-node cluster.
+//!
+//! Guarantees that everything it starts can be stopped by what it wrote down, and that nothing it runs can reach
+//! an address outside this machine. Must never depend on the product crate: the product's own tests depend on this one.
+
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may stop at once")
+)]
+
+pub mod cluster;
+pub mod control_plane;
+pub mod forward;
+pub mod images;
+pub mod netpol;
+pub mod packages;
+pub mod parts;
+pub mod paths;
+pub mod progress;
+pub mod shell;

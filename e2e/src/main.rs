@@ -1,1 +1,2 @@
+//! The door to the harness: `e2e up | down | status | …`.
 fn main() {}

@@ -1,0 +1,1 @@
+//! Loopback ports of the host, forwarded into the cluster network.

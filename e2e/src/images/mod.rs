@@ -1,0 +1,1 @@
+//! Container images of the test cluster, built on this machine.

@@ -1,0 +1,1 @@
+//! Stand-in for a NetworkPolicy engine: compiles policies to nftables sets.
