@@ -1,0 +1,208 @@
+//! Brings what is in the kernel in line with what is in the cluster.
+//!
+//! Guarantees that it is the only writer of the tables and of the status file. Must never forget a pod that still
+//! exists: terminating pods stay covered until the API server has forgotten them.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1 as core;
+use tokio::time::Instant;
+
+use super::announce::{Announced, Waiting};
+use super::daemon::Cluster;
+use super::model::World;
+use super::ruleset::Ruleset;
+use super::status::{Member, Node, Status};
+use super::{NodeNet, compile, nft, read};
+use crate::shell;
+
+/// The single writer.
+#[derive(Debug)]
+pub(super) struct Enforcer {
+    nodes: Vec<NodeNet>,
+    path: PathBuf,
+    applied: BTreeMap<String, String>,
+    announced: Announced,
+    status: Status,
+}
+
+impl Enforcer {
+    pub fn new(nodes: Vec<NodeNet>, path: PathBuf) -> Self {
+        let status = Status { enforcer: std::process::id(), ..Status::default() };
+        Self { nodes, path, applied: BTreeMap::new(), announced: Announced::default(), status }
+    }
+
+    /// Applies what the cluster says now, and answers those whose rules are in force or who waited in vain.
+    pub async fn apply(&mut self, cluster: &Cluster, waiting: &mut Vec<Waiting>) -> Result<()> {
+        let pods = cluster.pods.state();
+        let new = waiting.iter().map(|one| &one.announcement);
+        self.announced.update(&pods, new);
+        let (world, listed) = self.world(&pods, cluster);
+        let outcome = self.install(&world).await;
+        if outcome.is_ok() {
+            self.status = Status {
+                enforcer: self.status.enforcer,
+                generation: self.status.generation,
+                nodes: std::mem::take(&mut self.status.nodes),
+                ..listed
+            };
+        }
+        self.status.write(&self.path)?;
+        self.answer(waiting, outcome.as_ref().err());
+        outcome
+    }
+
+    /// Removes the tables and the status file.
+    pub async fn remove(&self) -> Result<()> {
+        for node in &self.nodes {
+            load(node.netns.clone(), nft::remove()).await?;
+        }
+        std::fs::remove_file(&self.path)
+            .or_else(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })
+            .with_context(|| format!("cannot remove {}", self.path.display()))
+    }
+
+    /// The model, and what the status will list once it is in force.
+    fn world(&self, pods: &[Arc<core::Pod>], cluster: &Cluster) -> (World, Status) {
+        let mut listed = Status::default();
+        let mut world = World::default();
+        for pod in one_per_address(pods, &self.announced) {
+            listed.pods.insert(
+                format!("{}/{}", pod.model.namespace, pod.model.name),
+                Member { address: pod.model.address, resource_version: pod.resource_version },
+            );
+            world.pods.push(pod.model);
+        }
+        for namespace in cluster.namespaces.state() {
+            let (name, labels) = read::namespace(&namespace);
+            let version = namespace.metadata.resource_version.clone();
+            listed.namespaces.insert(name.clone(), version.unwrap_or_default());
+            world.namespaces.insert(name, labels);
+        }
+        for object in cluster.policies.state() {
+            let (policy, problem) = read::policy(&object);
+            let key = format!("{}/{}", policy.namespace, policy.name);
+            listed.policies.insert(key, object.metadata.generation.unwrap_or_default());
+            listed.unreadable.extend(problem);
+            world.policies.push(policy);
+        }
+        // Stores have no order; a stable one keeps an unchanged table the same text.
+        world.pods.sort_by_key(|pod| pod.address);
+        let key = |policy: &super::model::Policy| (policy.namespace.clone(), policy.name.clone());
+        world.policies.sort_by_key(key);
+        listed.unreadable.sort();
+        (world, listed)
+    }
+
+    async fn install(&mut self, world: &World) -> Result<()> {
+        let mut changes = Vec::new();
+        for node in &self.nodes {
+            let ruleset = compile::compile(world, &node.name, node.announced);
+            let text = nft::print(&ruleset);
+            if self.applied.get(&node.name) != Some(&text) {
+                changes.push((node.clone(), ruleset, text));
+            }
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.status.generation += 1;
+        let mut problems = Vec::new();
+        for (node, ruleset, text) in changes {
+            let outcome = load(node.netns.clone(), text.clone())
+                .await
+                .with_context(|| format!("node {}: cannot apply rules", node.name));
+            let entry = self.status.nodes.entry(node.name.clone()).or_default();
+            match outcome {
+                Ok(()) => {
+                    *entry = summary(&ruleset, self.status.generation);
+                    self.applied.insert(node.name, text);
+                }
+                Err(error) => {
+                    let reason = format!("{error:#}");
+                    entry.error = Some(reason.clone());
+                    self.applied.remove(&node.name);
+                    problems.push(reason);
+                }
+            }
+        }
+        if !problems.is_empty() {
+            bail!(problems.join("; "));
+        }
+        tracing::info!(
+            generation = self.status.generation,
+            pods = world.pods.len(),
+            policies = world.policies.len(),
+            "rules applied"
+        );
+        Ok(())
+    }
+
+    fn answer(&self, waiting: &mut Vec<Waiting>, failure: Option<&anyhow::Error>) {
+        let now = Instant::now();
+        for one in std::mem::take(waiting) {
+            let believed = self.announced.believes(&one.announcement);
+            match failure {
+                None if believed => one.answer(None),
+                Some(error) if one.until <= now => one.answer(Some(format!("{error:#}"))),
+                None if one.until <= now => {
+                    let pod = format!("{}/{}", one.announcement.namespace, one.announcement.name);
+                    one.answer(Some(format!("pod {pod} is not in the API server")));
+                }
+                _ => waiting.push(one),
+            }
+        }
+    }
+}
+
+struct Seen {
+    model: super::model::Pod,
+    resource_version: String,
+}
+
+/// An address belongs to the pod that announced it; else to one that is not being deleted; else to the newest.
+fn one_per_address(pods: &[Arc<core::Pod>], announced: &Announced) -> Vec<Seen> {
+    let mut best = BTreeMap::<Ipv4Addr, _>::new();
+    for pod in pods {
+        let told = announced.address(pod);
+        let Some(model) = read::pod(pod, told) else {
+            continue;
+        };
+        let metadata = &pod.metadata;
+        let created = metadata.creation_timestamp.clone();
+        let claim = (told.is_some(), metadata.deletion_timestamp.is_none(), created, Reverse(metadata.uid.clone()));
+        let seen = Seen { resource_version: metadata.resource_version.clone().unwrap_or_default(), model };
+        let address = seen.model.address;
+        if best.get(&address).is_none_or(|(other, _)| *other < claim) {
+            best.insert(address, (claim, seen));
+        }
+    }
+    best.into_values().map(|(_, seen)| seen).collect()
+}
+
+fn summary(ruleset: &Ruleset, generation: u64) -> Node {
+    Node {
+        applied: generation,
+        pods: ruleset.pods.len(),
+        isolated_for_ingress: ruleset.ingress.len(),
+        isolated_for_egress: ruleset.egress.len(),
+        chains: ruleset.chains.len(),
+        error: None,
+    }
+}
+
+/// Gives a text to nftables in one node's network namespace.
+async fn load(netns: String, text: String) -> Result<()> {
+    tokio::task::spawn_blocking(move || {
+        shell::nsenter_net(&netns, "nft").args(["-f", "-"]).stdin(text).output().map(drop)
+    })
+    .await?
+}
