@@ -1,0 +1,181 @@
+//! What the cluster looks like, kept current by watches.
+//!
+//! Guarantees: reading costs no request. Each kind is watched on its own, so that one that is refused, absent or broken
+//! never blocks another. Secrets are seen as metadata only, and only in namespaces that let the operator in. Foreign kinds
+//! are watched as soon as their CRD is there, without polling.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use futures::{Stream, channel::mpsc};
+use kube::{
+    ResourceExt,
+    runtime::reflector::{ObjectRef, Store, store},
+};
+use tokio::{sync::watch, task::AbortHandle};
+
+use super::{
+    connect::Connections,
+    index::{Effects, Index},
+    supervisor::{self, Command},
+};
+use crate::{
+    api::v1alpha1::HospitalTenant,
+    metrics::Metrics,
+    objects::{Kind, Observed},
+};
+
+/// Live view of the cluster. Clones share it; the watches end with the last clone.
+#[derive(Clone, Debug)]
+pub struct Caches {
+    core: Arc<Core>,
+    tenants: Store<HospitalTenant>,
+    synced: watch::Receiver<bool>,
+    _watches: Arc<Watches>,
+}
+
+#[derive(Debug)]
+struct Watches(AbortHandle);
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What the watches share.
+#[derive(Debug)]
+pub(super) struct Core {
+    index: RwLock<Index>,
+    wake: mpsc::UnboundedSender<ObjectRef<HospitalTenant>>,
+    commands: mpsc::UnboundedSender<Command>,
+    /// Watches whose first answer is still out.
+    unsettled: Mutex<BTreeSet<String>>,
+    synced: watch::Sender<bool>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Core {
+    /// Reads.
+    pub(super) fn read<T>(&self, look: impl FnOnce(&Index) -> T) -> T {
+        look(&self.index.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the index and tells everyone concerned.
+    pub(super) fn change(&self, mutate: impl FnOnce(&mut Index) -> Effects) {
+        let effects = mutate(&mut self.index.write().unwrap_or_else(PoisonError::into_inner));
+        self.tell(effects);
+    }
+
+    /// [`Self::change`] for mutations with several effects.
+    pub(super) fn change_all(&self, mutate: impl FnOnce(&mut Index) -> Vec<Effects>) {
+        let effects = mutate(&mut self.index.write().unwrap_or_else(PoisonError::into_inner));
+        effects.into_iter().for_each(|effects| self.tell(effects));
+    }
+
+    fn tell(&self, effects: Effects) {
+        for tenant in effects.wake {
+            // Nobody listens any more while the process ends.
+            let _ended = self.wake.unbounded_send(ObjectRef::new(&tenant));
+        }
+        if let Some((tenant, watched)) = effects.namespace {
+            self.command(Command::Namespace { tenant, watched });
+        }
+    }
+
+    /// Asks for watches to be started or stopped.
+    pub(super) fn command(&self, command: Command) {
+        let _ended = self.commands.unbounded_send(command);
+    }
+
+    /// A watch was started; the caches are not complete before its first answer.
+    pub(super) fn expect(&self, watch: &str) {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).insert(watch.to_owned());
+    }
+
+    /// A watch has its first answer.
+    pub(super) fn settle(&self, watch: &str) {
+        let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
+        if unsettled.remove(watch) && unsettled.is_empty() {
+            self.synced.send_replace(true);
+        }
+    }
+}
+
+impl Caches {
+    /// Starts all watches. The stream names every tenant whose view has changed.
+    pub fn start(
+        connections: impl Into<Connections>,
+        kinds: Vec<Kind>,
+        metrics: Arc<Metrics>,
+    ) -> (Self, impl Stream<Item = ObjectRef<HospitalTenant>> + Send + 'static) {
+        let (wake, woken) = mpsc::unbounded();
+        let (commands, inbox) = mpsc::unbounded();
+        let (synced, seen) = watch::channel(false);
+        let core = Arc::new(Core {
+            index: RwLock::default(),
+            wake,
+            commands,
+            unsettled: Mutex::default(),
+            synced,
+            metrics,
+        });
+        let (tenants, writer) = store();
+        let task = supervisor::supervise(connections.into(), unique(kinds), Arc::clone(&core), writer, inbox);
+        let watches = Arc::new(Watches(tokio::spawn(task).abort_handle()));
+        (Self { core, tenants, synced: seen, _watches: watches }, woken)
+    }
+
+    /// One tenant's view of the cluster.
+    pub fn observe(&self, tenant: &HospitalTenant) -> Observed {
+        self.core.read(|index| index.observe(tenant))
+    }
+
+    /// Waits until every watch has had its first answer. Reconciling earlier would write everything again.
+    pub async fn synced(&self) {
+        let mut synced = self.synced.clone();
+        // The sender lives as long as `self`.
+        let _closed = synced.wait_for(|synced| *synced).await;
+    }
+
+    /// Whether every watch has had its first answer.
+    pub fn is_synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+
+    /// Whether the watches of this tenant's own namespace have had their first answer; the tenant is woken when they have.
+    pub fn is_settled(&self, tenant: &HospitalTenant) -> bool {
+        self.core.read(|index| index.is_settled(&tenant.name_any()))
+    }
+
+    /// All tenants.
+    pub fn tenants(&self) -> Store<HospitalTenant> {
+        self.tenants.clone()
+    }
+}
+
+/// One entry per group and kind. Where two declarations share one (records that must outlive the workload are ConfigMaps),
+/// what is removed with the workload names it: deletion of the other is refused by retention, not by its address.
+fn unique(kinds: Vec<Kind>) -> Vec<Kind> {
+    let mut unique = BTreeMap::new();
+    for kind in kinds {
+        let known = unique.entry((kind.group, kind.kind)).or_insert(kind);
+        if kind.retention < known.retention {
+            *known = kind;
+        }
+    }
+    unique.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unique;
+    use crate::objects::kind::{CONFIG_MAP, DEPLOYMENT, LEDGER};
+
+    #[test]
+    fn a_kind_that_is_declared_twice_is_watched_once() {
+        assert_eq!(unique(vec![LEDGER, CONFIG_MAP, DEPLOYMENT]), vec![CONFIG_MAP, DEPLOYMENT]);
+    }
+}

@@ -1,0 +1,315 @@
+//! Everything that was seen, by tenant.
+//!
+//! Guarantees: pure; reads no clock and sends nothing. Each mutation says which tenants it concerns ([`Effects`]), and an
+//! event that changes nothing concerns nobody. A label outside a tenant's own namespace cannot put an object there into
+//! another tenant's view.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{ResourceExt, core::DynamicObject};
+
+use super::{
+    packed::Packed,
+    pods,
+    tenants::{Definition, Tenants},
+};
+use crate::{
+    api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant},
+    names,
+    objects::{Kind, Observed, Problem, Ref, kind::NAMESPACE, kind::Watch},
+};
+
+/// What follows from an event.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Effects {
+    /// Tenants whose view has changed.
+    pub(super) wake: BTreeSet<String>,
+    /// A tenant whose namespace may now be watched, or may no longer be.
+    pub(super) namespace: Option<(String, bool)>,
+}
+
+impl Effects {
+    fn wake(tenants: BTreeSet<String>) -> Self {
+        Self { wake: tenants, namespace: None }
+    }
+}
+
+/// Where one watch looks; its restart may only remove what it would have listed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Source {
+    pub(super) kind: Kind,
+    /// The only namespace it lists; `None` is the whole cluster.
+    pub(super) namespace: Option<String>,
+}
+
+/// Namespace and name of an object.
+pub(super) type Key = (String, String);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) tenants: Tenants,
+    like: BTreeMap<Kind, Arc<[u8]>>,
+    /// Objects in namespaces of tenants, and everything else that names a tenant, by namespace.
+    objects: BTreeMap<String, BTreeMap<(Kind, String), Entry>>,
+    platforms: BTreeMap<String, Arc<HospitalPlatform>>,
+    applications: BTreeMap<String, Arc<HospitalApplication>>,
+    problems: BTreeMap<String, BTreeMap<String, Vec<Problem>>>,
+    /// CRDs whose kind the API server has listed for us.
+    served: BTreeSet<String>,
+    /// Tenants whose namespace lets the operator in.
+    entered: BTreeSet<String>,
+    /// Tenants whose namespace is watched.
+    watched: BTreeSet<String>,
+    /// First answers that are still out, by tenant.
+    pending: BTreeMap<String, BTreeSet<Kind>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    tenant: String,
+    object: Packed,
+}
+
+/// The tenant whose namespace this is.
+fn home(namespace: &str) -> Option<&str> {
+    namespace.strip_prefix(names::namespace("").as_str()).filter(|tenant| !tenant.is_empty())
+}
+
+/// The tenant in whose view an object belongs.
+fn tenant_of(kind: Kind, object: &DynamicObject) -> Option<String> {
+    let label = object.labels().get(names::TENANT).map(String::as_str);
+    let name = object.name_any();
+    if kind == NAMESPACE {
+        return home(&name).or(label).map(str::to_owned);
+    }
+    match (home(object.namespace().as_deref().unwrap_or_default()), label) {
+        // What people put there (a password for an external service) is looked for by name.
+        (Some(home), _) if kind.watch == Watch::TenantMetadata => Some(home.to_owned()),
+        (Some(home), Some(label)) if home == label => Some(home.to_owned()),
+        (None, Some(label)) => Some(label.to_owned()),
+        _ => None,
+    }
+}
+
+impl Index {
+    /// An object was seen.
+    pub(super) fn apply(&mut self, kind: Kind, object: DynamicObject) -> Effects {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let Some(tenant) = tenant_of(kind, &object) else {
+            return self.remove(kind, &(namespace, name));
+        };
+        let lets_in = kind.kind == "RoleBinding" && lets_in(&object);
+        let object = stripped(object);
+        let Some(packed) = Packed::new(&object, self.like.entry(kind).or_insert_with(|| Arc::from([]))) else {
+            return Effects::default();
+        };
+        let place = self.objects.entry(namespace).or_default();
+        let before = place.insert((kind, name), Entry { tenant: tenant.clone(), object: packed.clone() });
+        let mut wake = BTreeSet::new();
+        match before {
+            Some(before) if before.tenant == tenant && before.object.same(&packed) => {}
+            Some(before) => wake.extend([before.tenant, tenant.clone()]),
+            None => wake.extend([tenant.clone()]),
+        }
+        if lets_in {
+            self.entered.insert(tenant.clone());
+        }
+        self.concerning(wake, &tenant)
+    }
+
+    /// An object has gone, or no longer carries our labels.
+    pub(super) fn remove(&mut self, kind: Kind, (namespace, name): &Key) -> Effects {
+        let Some(place) = self.objects.get_mut(namespace) else { return Effects::default() };
+        let Some(entry) = place.remove(&(kind, name.clone())) else { return Effects::default() };
+        if place.is_empty() {
+            self.objects.remove(namespace);
+        }
+        if kind.kind == "RoleBinding" && entry.object.unpack().is_some_and(|binding| lets_in(&binding)) {
+            self.entered.remove(&entry.tenant);
+        }
+        self.concerning([entry.tenant.clone()].into(), &entry.tenant)
+    }
+
+    /// Every object of a source that a complete list did not contain has gone.
+    pub(super) fn retain(&mut self, source: &Source, seen: &BTreeSet<Key>) -> Vec<Effects> {
+        let listed = |namespace: &str| source.namespace.as_deref().is_none_or(|only| only == namespace);
+        let gone: Vec<Key> = self
+            .objects
+            .iter()
+            .filter(|(namespace, _)| listed(namespace))
+            .flat_map(|(namespace, place)| {
+                place.keys().filter(|(kind, _)| *kind == source.kind).map(|(_, name)| (namespace.clone(), name.clone()))
+            })
+            .filter(|key| !seen.contains(key))
+            .collect();
+        gone.iter().map(|key| self.remove(source.kind, key)).collect()
+    }
+
+    /// The API server has listed a foreign kind, or no longer serves it.
+    pub(super) fn serves(&mut self, crd: &str, served: bool) -> Effects {
+        let changed = if served { self.served.insert(crd.to_owned()) } else { self.served.remove(crd) };
+        if changed { Effects::wake(self.tenants.names()) } else { Effects::default() }
+    }
+
+    /// A pod was seen; only what keeps it from running is kept.
+    pub(super) fn pod(&mut self, pod: &Pod) -> Effects {
+        let Some(tenant) = pods::tenant_of(pod) else { return Effects::default() };
+        self.pod_problems(tenant, pod.metadata.name.as_deref().unwrap_or_default(), pods::problems(pod))
+    }
+
+    /// A pod has gone.
+    pub(super) fn pod_gone(&mut self, pod: &Pod) -> Effects {
+        let Some(tenant) = pods::tenant_of(pod) else { return Effects::default() };
+        self.pod_problems(tenant, pod.metadata.name.as_deref().unwrap_or_default(), Vec::new())
+    }
+
+    /// Pods that a complete list did not contain have gone.
+    pub(super) fn retain_pods(&mut self, seen: &BTreeSet<Key>) -> Effects {
+        let mut wake = BTreeSet::new();
+        self.problems.retain(|tenant, pods| {
+            let before = pods.len();
+            pods.retain(|pod, _| seen.contains(&(names::namespace(tenant), pod.clone())));
+            if pods.len() < before {
+                wake.insert(tenant.clone());
+            }
+            !pods.is_empty()
+        });
+        Effects::wake(wake)
+    }
+
+    fn pod_problems(&mut self, tenant: &str, pod: &str, problems: Vec<Problem>) -> Effects {
+        let before = self.problems.get(tenant).and_then(|pods| pods.get(pod));
+        if before.map_or(problems.is_empty(), |before| *before == problems) {
+            return Effects::default();
+        }
+        let pods = self.problems.entry(tenant.to_owned()).or_default();
+        if problems.is_empty() {
+            pods.remove(pod);
+        } else {
+            pods.insert(pod.to_owned(), problems);
+        }
+        Effects::wake([tenant.to_owned()].into())
+    }
+
+    /// A platform was seen (`Some`) or has gone.
+    pub(super) fn platform(&mut self, name: &str, platform: Option<HospitalPlatform>) -> Effects {
+        let generation = |platform: &HospitalPlatform| (platform.metadata.uid.clone(), platform.metadata.generation);
+        let before = self.platforms.get(name).map(|platform| generation(platform));
+        let after = platform.as_ref().map(generation);
+        replace(&mut self.platforms, name, platform);
+        if before == after { Effects::default() } else { Effects::wake(self.tenants.naming(Definition::Platform, name)) }
+    }
+
+    /// An application was seen (`Some`) or has gone.
+    pub(super) fn application(&mut self, name: &str, application: Option<HospitalApplication>) -> Effects {
+        let generation = |application: &HospitalApplication| (application.metadata.uid.clone(), application.metadata.generation);
+        let before = self.applications.get(name).map(|application| generation(application));
+        let after = application.as_ref().map(generation);
+        replace(&mut self.applications, name, application);
+        if before == after { Effects::default() } else { Effects::wake(self.tenants.naming(Definition::Application, name)) }
+    }
+
+    /// A tenant was seen.
+    pub(super) fn tenant(&mut self, tenant: &HospitalTenant) -> Effects {
+        let wake = self.tenants.apply(tenant);
+        self.concerning(wake, &tenant.name_any())
+    }
+
+    /// A tenant has gone.
+    pub(super) fn tenant_gone(&mut self, name: &str) -> Effects {
+        let wake = self.tenants.remove(name);
+        self.concerning(wake, name)
+    }
+
+    /// Adds whether this tenant's namespace has to be watched from now on.
+    fn concerning(&mut self, mut wake: BTreeSet<String>, tenant: &str) -> Effects {
+        wake.retain(|name| self.tenants.contains(name));
+        let wanted = self.entered.contains(tenant) && self.tenants.contains(tenant);
+        let changed = if wanted { self.watched.insert(tenant.to_owned()) } else { self.watched.remove(tenant) };
+        Effects { wake, namespace: changed.then(|| (tenant.to_owned(), wanted)) }
+    }
+
+    /// These kinds of a tenant are asked for; until they are answered, absence proves nothing.
+    pub(super) fn ask(&mut self, tenant: &str, kinds: impl IntoIterator<Item = Kind>) {
+        self.pending.insert(tenant.to_owned(), kinds.into_iter().collect());
+    }
+
+    /// A kind of a tenant was answered, or refused.
+    pub(super) fn answered(&mut self, tenant: &str, kind: Kind) -> Effects {
+        let Some(kinds) = self.pending.get_mut(tenant) else { return Effects::default() };
+        kinds.remove(&kind);
+        if !kinds.is_empty() {
+            return Effects::default();
+        }
+        self.pending.remove(tenant);
+        Effects::wake([tenant.to_owned()].into())
+    }
+
+    /// The namespace of a tenant is no longer watched.
+    pub(super) fn forget(&mut self, tenant: &str) {
+        self.pending.remove(tenant);
+        if let Some(place) = self.objects.get_mut(&names::namespace(tenant)) {
+            place.retain(|(kind, _), _| kind.watch != Watch::TenantMetadata);
+        }
+    }
+
+    /// Whether absence of an object of this tenant means that it is not there.
+    pub(super) fn is_settled(&self, tenant: &str) -> bool {
+        !self.pending.contains_key(tenant)
+    }
+
+    /// One tenant's view.
+    pub(super) fn observe(&self, tenant: &HospitalTenant) -> Observed {
+        let name = tenant.name_any();
+        let own = names::namespace(&name);
+        let mut objects = BTreeMap::new();
+        let strange = self.objects.iter().filter(|(namespace, _)| home(namespace).is_none());
+        let places = strange.map(|(namespace, place)| (namespace.as_str(), place)).chain(self.objects.get(&own).map(|place| (own.as_str(), place)));
+        for (namespace, place) in places {
+            for ((kind, object), entry) in place.iter().filter(|(_, entry)| entry.tenant == name) {
+                let served = kind.crd.is_none_or(|crd| self.served.contains(crd));
+                if let Some(live) = served.then(|| entry.object.unpack()).flatten() {
+                    let at = Ref { kind: *kind, namespace: namespace.to_owned(), name: object.clone() };
+                    objects.insert(at, Arc::new(live));
+                }
+            }
+        }
+        let platform = tenant.spec.platform.as_deref().unwrap_or(names::DEFAULT_PLATFORM);
+        Observed {
+            objects,
+            crds: self.served.clone(),
+            platform: self.platforms.get(platform).cloned(),
+            application: self.applications.get(&tenant.spec.application.name).cloned(),
+            taken_hosts: self.tenants.taken(tenant),
+            problems: self.problems.get(&name).into_iter().flatten().flat_map(|(_, problems)| problems.clone()).collect(),
+        }
+    }
+}
+
+fn replace<T>(map: &mut BTreeMap<String, Arc<T>>, name: &str, value: Option<T>) {
+    match value {
+        Some(value) => map.insert(name.to_owned(), Arc::new(value)),
+        None => map.remove(name),
+    };
+}
+
+/// Whether a RoleBinding gives the operator its rights in a tenant's namespace.
+fn lets_in(binding: &DynamicObject) -> bool {
+    binding.data.pointer("/roleRef/name").and_then(serde_json::Value::as_str) == Some(names::TENANT_ROLE)
+}
+
+/// Without what nobody reads and what only costs memory.
+fn stripped(mut object: DynamicObject) -> DynamicObject {
+    object.metadata.managed_fields = None;
+    object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+    object
+}
+
+#[cfg(test)]
+#[path = "index_tests.rs"]
+mod tests;

@@ -1,0 +1,133 @@
+//! Pods reduced to what keeps them from running.
+//!
+//! Guarantees: pure; never repeats what a container wrote (its termination message may hold its last log lines).
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+
+use crate::{names, objects::Problem};
+
+const LONGEST: usize = 240;
+
+/// The tenant that a pod belongs to. A label outside the tenant's own namespace proves nothing.
+pub(super) fn tenant_of(pod: &Pod) -> Option<&str> {
+    let tenant = pod.metadata.labels.as_ref()?.get(names::TENANT)?;
+    (pod.metadata.namespace.as_deref() == Some(&names::namespace(tenant))).then_some(tenant)
+}
+
+/// What keeps this pod from running; empty when nothing does.
+pub(super) fn problems(pod: &Pod) -> Vec<Problem> {
+    let label = |name| pod.metadata.labels.as_ref().and_then(|labels| labels.get(name)).cloned().unwrap_or_default();
+    let component = label(names::COMPONENT);
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    let Some(status) = &pod.status else { return Vec::new() };
+    // A pod on its way out says nothing about those that replace it.
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let mut add = |reason: &str, message: &str| {
+        let message: String = message.chars().take(LONGEST).collect();
+        found.push(Problem { component: component.clone(), pod: name.clone(), reason: reason.to_owned(), message });
+    };
+    if status.phase.as_deref() == Some("Failed") {
+        add(status.reason.as_deref().unwrap_or("Failed"), status.message.as_deref().unwrap_or("the pod ended with an error"));
+    }
+    for condition in status.conditions.iter().flatten() {
+        if condition.type_ == "PodScheduled" && condition.status == "False" {
+            let reason = condition.reason.as_deref().unwrap_or("Unschedulable");
+            add(reason, condition.message.as_deref().unwrap_or_default());
+        }
+    }
+    for container in status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten()) {
+        if let Some((reason, message)) = stuck(container) {
+            add(&reason, &format!("container {}: {message}", container.name));
+        }
+    }
+    found
+}
+
+/// Reason and message of a container that does not run as it should.
+fn stuck(container: &ContainerStatus) -> Option<(String, String)> {
+    let state = container.state.as_ref();
+    let waiting = state.and_then(|state| state.waiting.as_ref());
+    let ended = state.and_then(|state| state.terminated.as_ref());
+    let before = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    // Out of memory explains a restart better than the back-off that follows it.
+    let killed = [ended, before].into_iter().flatten().find(|ended| ended.reason.as_deref() == Some("OOMKilled"));
+    if let Some(killed) = killed
+        && !container.ready
+    {
+        return Some(("OOMKilled".to_owned(), format!("used more memory than its limit, exit code {}", killed.exit_code)));
+    }
+    if let Some(ended) = ended
+        && ended.exit_code != 0
+    {
+        return Some((ended.reason.clone().unwrap_or_else(|| "Error".to_owned()), format!("exit code {}", ended.exit_code)));
+    }
+    let reason = waiting?.reason.as_deref()?;
+    if matches!(reason, "ContainerCreating" | "PodInitializing") {
+        return None;
+    }
+    let exit = before.map(|before| format!(", last exit code {}", before.exit_code)).unwrap_or_default();
+    Some((reason.to_owned(), format!("{}{exit}", waiting?.message.as_deref().unwrap_or_default())))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(status: Value) -> Pod {
+        let labels = json!({"his-operator.io/tenant": "st-elsewhere", "app.kubernetes.io/component": "web"});
+        serde_json::from_value(json!({"metadata": {"name": "web-1", "namespace": "his-st-elsewhere", "labels": labels}, "status": status})).unwrap()
+    }
+
+    fn container(state: Value, last: Value) -> Value {
+        json!({"phase": "Pending", "containerStatuses": [{"name": "web", "image": "", "imageID": "", "ready": false, "restartCount": 1, "state": state, "lastState": last}]})
+    }
+
+    #[test]
+    fn each_way_of_not_starting_has_its_reason() {
+        let cases = [
+            (container(json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}), json!({})), "ImagePullBackOff"),
+            (container(json!({"waiting": {"reason": "CreateContainerConfigError", "message": "secret \"x\" not found"}}), json!({})), "CreateContainerConfigError"),
+            (container(json!({"waiting": {"reason": "CrashLoopBackOff"}}), json!({"terminated": {"exitCode": 1, "reason": "Error"}})), "CrashLoopBackOff"),
+            (container(json!({"waiting": {"reason": "CrashLoopBackOff"}}), json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}})), "OOMKilled"),
+            (container(json!({"terminated": {"exitCode": 3, "reason": "Error"}}), json!({})), "Error"),
+            (json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]}), "Unschedulable"),
+            (json!({"phase": "Failed", "reason": "Evicted", "message": "disk pressure"}), "Evicted"),
+        ];
+        for (status, reason) in cases {
+            let found = problems(&pod(status));
+            assert_eq!(found.iter().map(|problem| problem.reason.as_str()).collect::<Vec<_>>(), [reason]);
+            assert_eq!((found[0].component.as_str(), found[0].pod.as_str()), ("web", "web-1"));
+        }
+    }
+
+    #[test]
+    fn a_pod_that_starts_or_runs_is_no_problem() {
+        for status in [
+            container(json!({"waiting": {"reason": "ContainerCreating"}}), json!({})),
+            container(json!({"running": {}}), json!({})),
+            container(json!({"terminated": {"exitCode": 0, "reason": "Completed"}}), json!({})),
+            json!({"phase": "Succeeded"}),
+        ] {
+            assert_eq!(problems(&pod(status)), []);
+        }
+    }
+
+    #[test]
+    fn what_a_container_wrote_is_never_repeated() {
+        let status = container(json!({"terminated": {"exitCode": 1, "reason": "Error", "message": "patient Jane Doe"}}), json!({}));
+        assert!(!format!("{:?}", problems(&pod(status))).contains("Jane"));
+    }
+
+    #[test]
+    fn a_tenant_label_in_a_strange_namespace_is_ignored() {
+        let mut stranger = pod(json!({}));
+        assert_eq!(tenant_of(&stranger), Some("st-elsewhere"));
+        stranger.metadata.namespace = Some("default".to_owned());
+        assert_eq!(tenant_of(&stranger), None);
+    }
+}

@@ -1,0 +1,124 @@
+//! What has to be known of every tenant to know whom an event concerns.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use kube::ResourceExt;
+
+use super::hosts::{Hosts, Rank};
+use crate::{api::v1alpha1::HospitalTenant, conditions, names};
+
+/// What a tenant refers to by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Definition {
+    Platform,
+    Application,
+}
+
+/// All tenants, reduced.
+#[derive(Debug, Default)]
+pub(super) struct Tenants {
+    known: BTreeMap<String, Known>,
+    hosts: Hosts,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Changes with everything that a reconcile may look at, so not with status.
+    fingerprint: u64,
+    rank: Rank,
+    hosts: BTreeSet<String>,
+    platform: String,
+    application: String,
+    ready: &'static str,
+}
+
+fn known(tenant: &HospitalTenant) -> Known {
+    let metadata = &tenant.metadata;
+    let mut hasher = DefaultHasher::new();
+    let created = metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()).unwrap_or_default();
+    let uid = metadata.uid.clone().unwrap_or_default();
+    (&uid, metadata.generation, &metadata.labels, &metadata.annotations, &metadata.finalizers).hash(&mut hasher);
+    metadata.deletion_timestamp.is_some().hash(&mut hasher);
+    let condition = tenant.status.iter().flat_map(|status| &status.conditions).find(|condition| condition.type_ == conditions::READY);
+    Known {
+        fingerprint: hasher.finish(),
+        rank: (created, uid),
+        hosts: wanted(tenant),
+        platform: tenant.spec.platform.clone().unwrap_or_else(|| names::DEFAULT_PLATFORM.to_owned()),
+        application: tenant.spec.application.name.clone(),
+        ready: match condition.map(|condition| condition.status.as_str()) {
+            Some("True") => "True",
+            Some("False") => "False",
+            _ => "Unknown",
+        },
+    }
+}
+
+fn wanted(tenant: &HospitalTenant) -> BTreeSet<String> {
+    [&tenant.spec.host].into_iter().chain(&tenant.spec.additional_hosts).cloned().collect()
+}
+
+impl Tenants {
+    /// A tenant was seen; returns whom that concerns.
+    pub(super) fn apply(&mut self, tenant: &HospitalTenant) -> BTreeSet<String> {
+        let name = tenant.name_any();
+        let after = known(tenant);
+        let before = self.known.remove(&name).unwrap_or_default();
+        let mut wake = if before.rank == after.rank {
+            self.hosts.replace(&name, &after.rank, &before.hosts, &after.hosts)
+        } else {
+            // Deleted and made anew in between: its age, and with it its claim, is another.
+            let mut wake = self.hosts.replace(&name, &before.rank, &before.hosts, &BTreeSet::new());
+            wake.append(&mut self.hosts.replace(&name, &after.rank, &BTreeSet::new(), &after.hosts));
+            wake
+        };
+        if before.fingerprint != after.fingerprint {
+            wake.insert(name.clone());
+        }
+        self.known.insert(name, after);
+        wake
+    }
+
+    /// A tenant has gone; returns whom that concerns.
+    pub(super) fn remove(&mut self, name: &str) -> BTreeSet<String> {
+        let Some(before) = self.known.remove(name) else { return BTreeSet::new() };
+        self.hosts.replace(name, &before.rank, &before.hosts, &BTreeSet::new())
+    }
+
+    /// Value of its Ready condition.
+    pub(super) fn ready(&self, name: &str) -> Option<&'static str> {
+        self.known.get(name).map(|known| known.ready)
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.known.contains_key(name)
+    }
+
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        self.known.keys().cloned().collect()
+    }
+
+    /// Tenants that refer to this definition.
+    pub(super) fn naming(&self, definition: Definition, name: &str) -> BTreeSet<String> {
+        let refers = |known: &Known| match definition {
+            Definition::Platform => known.platform == name,
+            Definition::Application => known.application == name,
+        };
+        self.known.iter().filter(|(_, known)| refers(known)).map(|(tenant, _)| tenant.clone()).collect()
+    }
+
+    /// Hosts that this tenant wants and another holds, with the holder.
+    pub(super) fn taken(&self, tenant: &HospitalTenant) -> BTreeMap<String, String> {
+        let name = tenant.name_any();
+        wanted(tenant)
+            .into_iter()
+            .filter_map(|host| {
+                let holder = self.hosts.holder(&host).filter(|holder| *holder != name)?.to_owned();
+                Some((host, holder))
+            })
+            .collect()
+    }
+}
