@@ -13,9 +13,7 @@ pub fn ensure(names: &[&str]) -> Result<()> {
     }
     let list = missing.join(" ");
     if !nix::unistd::geteuid().is_root() {
-        bail!(
-            "Debian packages are missing; install them with: sudo apt-get install --no-install-recommends {list}"
-        );
+        bail!("Debian packages are missing; install them with: sudo apt-get install --no-install-recommends {list}");
     }
     progress::step(format!("installing Debian packages {list}")).run(|step| {
         step.note("reading the package lists");
@@ -34,15 +32,8 @@ fn missing<'a>(names: &[&'a str]) -> Result<Vec<&'a str>> {
         .args(names)
         .output_even_if_failed()
         .context("this needs a Debian machine (dpkg-query)")?;
-    let installed: Vec<&str> = listing
-        .lines()
-        .filter_map(|line| line.strip_suffix(" installed"))
-        .collect();
-    Ok(names
-        .iter()
-        .filter(|name| !installed.contains(name))
-        .copied()
-        .collect())
+    let installed: Vec<&str> = listing.lines().filter_map(|line| line.strip_suffix(" installed")).collect();
+    Ok(names.iter().filter(|name| !installed.contains(name)).copied().collect())
 }
 
 fn apt(arguments: &[&str]) -> Result<()> {
@@ -61,9 +52,6 @@ mod tests {
 
     #[test]
     fn unknown_package_counts_as_missing() {
-        assert_eq!(
-            missing(&["dpkg", "no-such-package-at-all"]).unwrap(),
-            ["no-such-package-at-all"]
-        );
+        assert_eq!(missing(&["dpkg", "no-such-package-at-all"]).unwrap(), ["no-such-package-at-all"]);
     }
 }

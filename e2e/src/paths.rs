@@ -31,26 +31,20 @@ fn under_home(variable: &str, default: &str) -> Result<PathBuf> {
 /// directory or the program's own place under `target/` leads there. Nothing is remembered from compile time, so
 /// a clone may be moved.
 pub fn repo_root() -> Result<PathBuf> {
-    let starts = [
-        env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from),
-        env::current_dir().ok(),
-        env::current_exe().ok(),
-    ];
+    let starts =
+        [env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from), env::current_dir().ok(), env::current_exe().ok()];
     starts
         .iter()
         .flatten()
         .flat_map(|start| start.ancestors())
         .find(|dir| dir.join("e2e/parts").is_dir() && dir.join("Cargo.toml").is_file())
         .map(Path::to_path_buf)
-        .ok_or_else(|| {
-            anyhow!("not inside a checkout of his-operator: run this from the repository")
-        })
+        .ok_or_else(|| anyhow!("not inside a checkout of his-operator: run this from the repository"))
 }
 
 /// Creates a directory and its parents.
 pub fn create_dir(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path)
-        .with_context(|| format!("cannot create directory {}", path.display()))
+    std::fs::create_dir_all(path).with_context(|| format!("cannot create directory {}", path.display()))
 }
 
 #[cfg(test)]

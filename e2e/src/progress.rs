@@ -27,13 +27,7 @@ pub fn step(title: impl Into<String>) -> Step {
         eprintln!("   {title}");
         heartbeat(title.clone(), Arc::clone(&note))
     };
-    Step {
-        title,
-        started: Instant::now(),
-        note,
-        sign,
-        finished: false,
-    }
+    Step { title, started: Instant::now(), note, sign, finished: false }
 }
 
 /// One thing in progress.
@@ -74,11 +68,7 @@ impl Step {
 
     fn end(&mut self, mark: &str, remark: &str) {
         self.finished = true;
-        let line = format!(
-            "{mark}  {} ({}){remark}",
-            self.title,
-            seconds(self.started.elapsed())
-        );
+        let line = format!("{mark}  {} ({}){remark}", self.title, seconds(self.started.elapsed()));
         match &mut self.sign {
             Sign::Spinner(bar) => {
                 bar.finish_and_clear();
@@ -106,10 +96,7 @@ impl Drop for Step {
 
 impl fmt::Debug for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Step")
-            .field("title", &self.title)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Step").field("title", &self.title).finish_non_exhaustive()
     }
 }
 
@@ -138,11 +125,7 @@ fn heartbeat(title: String, note: Arc<Mutex<String>>) -> Sign {
     let thread = std::thread::spawn(move || {
         while stopped.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
             let note = note.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let note = if note.is_empty() {
-                note
-            } else {
-                format!(" – {note}")
-            };
+            let note = if note.is_empty() { note } else { format!(" – {note}") };
             eprintln!("…  {title}{note} ({})", seconds(started.elapsed()));
         }
     });
@@ -162,9 +145,7 @@ mod tests {
 
     #[test]
     fn error_of_a_step_names_the_step() {
-        let error = step("counting to three")
-            .run(|_| -> Result<()> { anyhow::bail!("two is missing") })
-            .unwrap_err();
+        let error = step("counting to three").run(|_| -> Result<()> { anyhow::bail!("two is missing") }).unwrap_err();
         assert_eq!(format!("{error:#}"), "counting to three: two is missing");
     }
 
