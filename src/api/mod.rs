@@ -1,0 +1,3 @@
+//! Custom resources, by version.
+
+pub mod v1alpha1;

@@ -1,0 +1,175 @@
+//! `HospitalPlatform`: what this cluster offers, and the floors no hospital may go below.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::DefinitionStatus;
+
+/// What this cluster offers to hospitals, written by the platform team.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "his-operator.io",
+    version = "v1alpha1",
+    kind = "HospitalPlatform",
+    plural = "hospitalplatforms",
+    shortname = "hplat",
+    category = "his",
+    status = "DefinitionStatus",
+    doc = "What this cluster offers to hospitals (gateway, storage, database images, DNS), and the floors that no hospital may go below. Tenants name a platform; the name `default` is used by those that name none.",
+    derive = "PartialEq",
+    derive = "Default",
+    cel,
+    printcolumn(name = "Gateway", type_ = "string", json_path = ".spec.gateway.name"),
+    printcolumn(name = "StorageClass", type_ = "string", json_path = ".spec.storage.storageClass"),
+    printcolumn(name = "Accepted", type_ = "string", json_path = r#".status.conditions[?(@.type=="Accepted")].status"#),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct HospitalPlatformSpec {
+    /// The Gateway (gateway.networking.k8s.io) that hospitals' routes attach to. Without it no hospital is reachable from outside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<PlatformGateway>,
+    /// Where volumes come from. Absent: the cluster's default StorageClass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<PlatformStorage>,
+    /// Which databases hospitals may use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<PlatformDatabase>,
+    /// Where the cluster's resolver runs. Absent: pods labelled `k8s-app: kube-dns` in `kube-system`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<PlatformDns>,
+    /// What the nodes can do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<PlatformNodes>,
+    /// Least that every hospital must have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floors: Option<Floors>,
+}
+
+/// A Gateway and the pods behind it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct PlatformGateway {
+    /// Name of the Gateway.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Namespace of the Gateway.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// Listener to attach to. Absent: every listener that allows the route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub section_name: Option<String>,
+    /// Namespace of the pods that forward the traffic (Envoy); only these may reach the hospitals' public components.
+    #[schemars(length(min = 1, max = 63))]
+    pub pods_namespace: String,
+    /// Labels of these pods. Absent: every pod of that namespace.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pod_labels: BTreeMap<String, String>,
+    /// Scheme and port that users see, for example `https://` and no port. Absent: https on 443.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public: Option<PublicAddress>,
+}
+
+/// How the Gateway is seen from outside.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel, validation = Rule::new("self.scheme in ['http', 'https']").message("scheme must be http or https").field_path(".scheme"))]
+pub struct PublicAddress {
+    /// `https`, or `http` for a demonstration on one machine.
+    pub scheme: String,
+    /// TCP port that users connect to.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+}
+
+/// Where volumes come from.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct PlatformStorage {
+    /// StorageClass for the volumes of hospitals.
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class: String,
+}
+
+/// Which databases hospitals may use.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct PlatformDatabase {
+    /// Image of plain PostgreSQL 15 to 18 for the Embedded mode, by digest. Without it no hospital may choose Embedded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('@sha256:[0-9a-f]{64}$')").message("embeddedImage must end in @sha256: and 64 hex digits; a tag can change under a hospital: write the digest"))]
+    pub embedded_image: Option<String>,
+    /// Image for CloudNativePG clusters, by digest. Absent: the CloudNativePG operator's own default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('@sha256:[0-9a-f]{64}$')").message("cloudNativePgImage must end in @sha256: and 64 hex digits; a tag can change under a hospital: write the digest"))]
+    pub cloud_native_pg_image: Option<String>,
+    /// Addresses of the API server as pods reach it, as CIDR. Instances of CloudNativePG need them, because everything
+    /// that is not declared is denied; without them no hospital may choose CloudNativePG.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c) && !c.endsWith('/0'))").message("every entry of apiServerCidrs must be a CIDR such as 192.0.2.10/32 and may not cover the whole internet"))]
+    pub api_server_cidrs: Vec<String>,
+    /// Port of the API server as pods reach it, after the Service. Absent: 6443.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub api_server_port: Option<i32>,
+}
+
+/// The cluster's resolver.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct PlatformDns {
+    /// Namespace of the resolver's pods.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// Labels of the resolver's pods; at least one.
+    #[schemars(length(min = 1))]
+    #[x_kube(validation = Rule::new("size(self) > 0").message("podLabels must name at least one label, otherwise every pod of the namespace counts as the resolver"))]
+    pub pod_labels: BTreeMap<String, String>,
+    /// Container port of the resolver. Absent: 53. (A Service may map 53 to another port; policies see the pod's.)
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+}
+
+/// What the nodes can do.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct PlatformNodes {
+    /// Every node runs pods in user namespaces (KEP-127): root in a pod is nobody on the node. Absent: not assumed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_namespaces: Option<bool>,
+}
+
+/// Least that every hospital must have.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct Floors {
+    /// Replicas of every component that is not a singleton. Absent: 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub replicas: Option<i32>,
+    /// Database modes that a hospital may choose. Absent: all that the platform can serve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3))]
+    pub database_modes: Vec<DatabaseMode>,
+}
+
+/// Who runs the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum DatabaseMode {
+    /// One instance run by this operator: demonstrations and small clinics.
+    Embedded,
+    /// A highly available cluster run by the CloudNativePG operator.
+    CloudNativePG,
+    /// A database run by somebody else.
+    External,
+}

@@ -1,0 +1,113 @@
+#![doc = include_str!("README.md")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Secret;
+
+use crate::{
+    api::v1alpha1::{GeneratedSecret, SecretKind},
+    capabilities::{Capability, Contributions, Input, Peer, isolation::metadata},
+    conditions::{Reason, Rejection, Verdict, Verdicts},
+    objects::{Desired, Generated, Kind, Material, Object, kind},
+    tenant::{
+        Tenant,
+        template::{secret_key, secret_name},
+    },
+};
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct Credentials;
+
+/// Secrets to make, and Secrets to wait for.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    own: Vec<Generated>,
+    foreign: BTreeSet<String>,
+}
+
+impl Capability for Credentials {
+    const NAME: &'static str = "credentials";
+    const CONDITION: &'static str = "CredentialsReady";
+    const KINDS: &'static [Kind] = &[kind::SECRET];
+    type Plan = Plan;
+
+    fn plan(input: Input<'_>, shared: &mut Contributions, _: &Verdicts) -> Result<Plan, Rejection> {
+        let tenant = input.tenant;
+        let mut foreign: BTreeSet<String> =
+            tenant.database.iter().flat_map(crate::tenant::Database::foreign_secrets).collect();
+        let dependencies = tenant.application.dependencies.clone().unwrap_or_default();
+        let bindings = tenant.spec.bindings.clone().unwrap_or_default();
+        if dependencies.cache.is_some() {
+            let cache = bindings.cache.ok_or_else(|| missing("spec.bindings.cache", "a cache"))?;
+            foreign.insert(cache.secret);
+            outside(tenant, shared, &cache.cidrs, cache.port.unwrap_or(6379), "cache");
+        }
+        for bucket in dependencies.buckets {
+            let field = format!("spec.bindings.buckets.{}", bucket.name);
+            let binding = bindings.buckets.get(&bucket.name).ok_or_else(|| missing(&field, "a bucket"))?;
+            foreign.insert(binding.secret.clone());
+            outside(tenant, shared, &binding.cidrs, port_of(&binding.endpoint), "object store");
+        }
+        let own = tenant.application.secrets.iter().map(|secret| generated(tenant, secret)).collect();
+        Ok(Plan { own, foreign })
+    }
+
+    fn render(plan: &Plan, _: Input<'_>, _: &Contributions) -> Vec<Desired> {
+        plan.own.iter().cloned().map(Desired::Generate).collect()
+    }
+
+    fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
+        let namespace = &input.tenant.namespace;
+        let seen = |name: &str| input.observed.get(kind::SECRET, namespace, name).is_some();
+        if let Some(name) = plan.foreign.iter().find(|name| !seen(name)) {
+            let message = format!("Secret {name} does not exist in namespace {namespace}; create it there");
+            return Verdict::failed(Reason::SecretNotFound, message);
+        }
+        let unseen = plan.own.iter().find(|secret| !seen(&secret.object.at.name));
+        match unseen {
+            Some(secret) => {
+                Verdict::unknown(Reason::Progressing, format!("Secret {} was not seen yet", secret.object.at.name))
+            }
+            None => Verdict::proved(format!(
+                "{} generated and {} provided Secrets were seen",
+                plan.own.len(),
+                plan.foreign.len()
+            )),
+        }
+    }
+}
+
+/// A Secret that is made once.
+pub fn secret(tenant: &Tenant, capability: &str, name: &str, values: BTreeMap<String, Material>) -> Generated {
+    let typed = Secret { metadata: metadata(tenant, capability, name), ..Secret::default() };
+    Generated { object: Object::new(kind::SECRET, &typed), values }
+}
+
+fn generated(tenant: &Tenant, declared: &GeneratedSecret) -> Generated {
+    let material = match declared.kind {
+        SecretKind::Random => Material::Password(50),
+        SecretKind::Rsa => Material::RsaKey(2048),
+        SecretKind::Jwks => Material::JwksBase64(2048),
+    };
+    let values = BTreeMap::from([(secret_key(declared.kind).to_owned(), material)]);
+    secret(tenant, Credentials::NAME, &secret_name(&declared.name), values)
+}
+
+fn missing(field: &str, what: &str) -> Rejection {
+    let message = format!("the application depends on {what} that the tenant does not bind; add {field}");
+    Rejection::terminal(field, Reason::BindingMissing, message)
+}
+
+/// Everything that runs may reach a bound service.
+fn outside(tenant: &Tenant, shared: &mut Contributions, cidrs: &[String], port: i32, why: &str) {
+    let Some(to) = Peer::addresses(cidrs) else { return };
+    for workload in crate::capabilities::release::workloads(tenant) {
+        shared.flow(Peer::Component(workload), to.clone(), port, why);
+    }
+}
+
+fn port_of(endpoint: &str) -> i32 {
+    let authority = endpoint.trim_start_matches("https://").split('/').next().unwrap_or_default();
+    authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(443)
+}

@@ -1,0 +1,158 @@
+#![doc = include_str!("README.md")]
+
+use kube::core::DynamicObject;
+
+use crate::{
+    api::v1alpha1::{Off, PlatformGateway},
+    capabilities::{Capability, Contributions, Input, Peer, isolation::metadata},
+    conditions::{Reason, Rejection, Verdict, Verdicts},
+    foreign::gateway::{BackendReference, HttpRoute, HttpRouteSpec, Match, ParentReference, PathMatch, Rule},
+    objects::{Desired, Kind, Object, field, kind},
+    tenant::{Tenant, template::public_url},
+};
+
+/// Name of the HTTPRoute.
+const ROUTE: &str = "hospital";
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct Edge;
+
+/// Where the hospital is reachable.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// Taken off the Gateway.
+    Off,
+    /// The platform has no Gateway, or the application nothing to show.
+    Nowhere(Verdict),
+    /// On the Gateway.
+    Routed(PlatformGateway, Vec<Rule>),
+}
+
+impl Capability for Edge {
+    const NAME: &'static str = "edge";
+    const CONDITION: &'static str = "EdgeReady";
+    const KINDS: &'static [Kind] = &[kind::HTTP_ROUTE];
+    type Plan = Plan;
+
+    fn plan(input: Input<'_>, shared: &mut Contributions, _: &Verdicts) -> Result<Plan, Rejection> {
+        let tenant = input.tenant;
+        if tenant.is_off("spec.edge.off", off(tenant))? {
+            return Ok(Plan::Off);
+        }
+        let rules = rules(tenant);
+        if rules.is_empty() {
+            return Ok(Plan::Nowhere(Verdict::proved("the application has no public paths")));
+        }
+        let Some(gateway) = tenant.platform.gateway.clone() else {
+            let message = "the HospitalPlatform has no gateway; add spec.gateway there";
+            return Ok(Plan::Nowhere(Verdict::failed(Reason::GatewayMissing, message)));
+        };
+        for component in &tenant.application.components {
+            for route in &component.routes {
+                let Some(port) = component.ports.iter().find(|port| port.name == route.port) else { continue };
+                let from = Peer::Elsewhere {
+                    name: "gateway",
+                    namespace: gateway.pods_namespace.clone(),
+                    labels: gateway.pod_labels.clone(),
+                };
+                shared.flow(from, Peer::component(&component.name), port.port, "users through the platform's Gateway");
+            }
+        }
+        Ok(Plan::Routed(gateway, rules))
+    }
+
+    fn render(plan: &Plan, input: Input<'_>, _: &Contributions) -> Vec<Desired> {
+        match plan {
+            Plan::Off | Plan::Nowhere(_) => Vec::new(),
+            Plan::Routed(gateway, rules) => vec![Desired::Apply(route(input.tenant, gateway, rules))],
+        }
+    }
+
+    fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
+        match plan {
+            Plan::Nowhere(verdict) => verdict.clone(),
+            Plan::Off => off(input.tenant).map_or_else(
+                || Verdict::unknown(Reason::NotObserved, "off without a reason"),
+                |off| Verdict::failed(Reason::SwitchedOff, format!("not reachable until {}: {}", off.until, off.reason)),
+            ),
+            Plan::Routed(..) => match input.observed.get(kind::HTTP_ROUTE, &input.tenant.namespace, ROUTE) {
+                Some(live) => accepted(live, &public_url(input.tenant)),
+                None => Verdict::unknown(Reason::Progressing, format!("HTTPRoute {ROUTE} was not seen yet")),
+            },
+        }
+    }
+}
+
+fn off(tenant: &Tenant) -> Option<&Off> {
+    tenant.spec.edge.as_ref().and_then(|edge| edge.off.as_ref())
+}
+
+/// Longest path first, so that people read them in the order in which they match.
+fn rules(tenant: &Tenant) -> Vec<Rule> {
+    let mut rules: Vec<(String, Rule)> = Vec::new();
+    for component in &tenant.application.components {
+        for route in &component.routes {
+            let Some(port) = component.ports.iter().find(|port| port.name == route.port) else { continue };
+            let rule = Rule {
+                matches: vec![Match { path: PathMatch { kind: "PathPrefix".to_owned(), value: route.path.clone() } }],
+                backend_refs: vec![BackendReference {
+                    group: String::new(),
+                    kind: "Service".to_owned(),
+                    name: component.name.clone(),
+                    port: port.port,
+                    weight: 1,
+                }],
+            };
+            rules.push((route.path.clone(), rule));
+        }
+    }
+    rules.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    rules.into_iter().map(|(_, rule)| rule).collect()
+}
+
+fn route(tenant: &Tenant, gateway: &PlatformGateway, rules: &[Rule]) -> Object {
+    let route = HttpRoute {
+        metadata: metadata(tenant, Edge::NAME, ROUTE),
+        spec: HttpRouteSpec {
+            parent_refs: vec![ParentReference {
+                group: "gateway.networking.k8s.io".to_owned(),
+                kind: "Gateway".to_owned(),
+                name: gateway.name.clone(),
+                namespace: gateway.namespace.clone(),
+                section_name: gateway.section_name.clone(),
+            }],
+            hostnames: tenant.hosts().cloned().collect(),
+            rules: rules.to_vec(),
+        },
+    };
+    Object::new(kind::HTTP_ROUTE, &route)
+}
+
+/// Every Gateway that answered must have accepted the newest form of the route, and at least one must have answered.
+fn accepted(live: &DynamicObject, url: &str) -> Verdict {
+    let generation = live.metadata.generation.unwrap_or_default();
+    let parents = field(live, "/status/parents").and_then(|p| p.as_array()).cloned().unwrap_or_default();
+    if parents.is_empty() {
+        return Verdict::unknown(Reason::RouteNotAccepted, "no Gateway controller has answered for the route yet");
+    }
+    for parent in &parents {
+        for wanted in ["Accepted", "ResolvedRefs"] {
+            let conditions = parent["conditions"].as_array().cloned().unwrap_or_default();
+            let Some(condition) = conditions.iter().find(|c| c["type"] == wanted) else {
+                return Verdict::unknown(Reason::RouteNotAccepted, format!("the Gateway says nothing of {wanted} yet"));
+            };
+            if condition["observedGeneration"].as_i64().unwrap_or_default() < generation {
+                return Verdict::unknown(Reason::RouteNotAccepted, "the Gateway has not seen the newest route yet");
+            }
+            if condition["status"] != "True" {
+                let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
+                return Verdict::failed(
+                    Reason::RouteNotAccepted,
+                    format!("{wanted} is {}: {}: {}", text("status"), text("reason"), text("message")),
+                );
+            }
+        }
+    }
+    Verdict::proved(format!("the Gateway has accepted the route for {url}"))
+}

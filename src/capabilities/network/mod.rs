@@ -1,0 +1,53 @@
+#![doc = include_str!("README.md")]
+
+mod render;
+
+use crate::{
+    capabilities::{Capability, Contributions, Input},
+    conditions::{Reason, Rejection, Verdict, Verdicts},
+    objects::{Desired, Kind, kind},
+    tenant::Tenant,
+};
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct Network;
+
+/// Whether all traffic that nobody declared is denied.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    off: bool,
+}
+
+impl Capability for Network {
+    const NAME: &'static str = "network";
+    const CONDITION: &'static str = "NetworkDeclared";
+    const KINDS: &'static [Kind] = &[kind::DEFAULT_DENY, kind::NETWORK_POLICY];
+    type Plan = Plan;
+
+    fn plan(input: Input<'_>, _: &mut Contributions, _: &Verdicts) -> Result<Plan, Rejection> {
+        Ok(Plan { off: input.tenant.is_off("spec.network.off", off(input.tenant))? })
+    }
+
+    fn render(plan: &Plan, input: Input<'_>, shared: &Contributions) -> Vec<Desired> {
+        let deny = if plan.off { render::allow_all(input.tenant) } else { render::deny_all(input.tenant) };
+        let flows = shared.flows.iter().flat_map(|flow| render::flow(input.tenant, flow));
+        std::iter::once(deny).chain(flows).map(Desired::Apply).collect()
+    }
+
+    fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
+        if let (true, Some(off)) = (plan.off, off(input.tenant)) {
+            return Verdict::failed(Reason::SwitchedOff, format!("all traffic is allowed until {}: {}", off.until, off.reason));
+        }
+        let namespace = &input.tenant.namespace;
+        if input.observed.get(kind::NETWORK_POLICY, namespace, render::DENY).is_none() {
+            return Verdict::unknown(Reason::Progressing, format!("NetworkPolicy {} was not seen yet", render::DENY));
+        }
+        let policies = input.observed.objects.keys().filter(|at| at.kind == kind::NETWORK_POLICY).count();
+        Verdict::proved(format!("all traffic is denied except {} declared ends of flows; enforcement is up to the network plug-in and was not tried", policies.saturating_sub(1)))
+    }
+}
+
+fn off(tenant: &Tenant) -> Option<&crate::api::v1alpha1::Off> {
+    tenant.spec.network.as_ref().and_then(|network| network.off.as_ref())
+}

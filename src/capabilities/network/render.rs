@@ -1,0 +1,131 @@
+//! NetworkPolicies, one function per kind of policy.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::networking::v1::{
+        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
+        NetworkPolicySpec,
+    },
+    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+};
+
+use crate::{
+    capabilities::{Capability, Flow, Peer, isolation::metadata, network::Network},
+    names,
+    objects::{Kind, Object, digest, kind},
+    tenant::Tenant,
+};
+
+/// Name of the policy that denies all traffic.
+pub const DENY: &str = "default-deny";
+const WHY: &str = "his-operator.io/why";
+
+pub fn deny_all(tenant: &Tenant) -> Object {
+    policy(tenant, kind::DEFAULT_DENY, DENY, "nothing is allowed that is not declared", NetworkPolicySpec {
+        pod_selector: Some(LabelSelector::default()),
+        policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+        ..NetworkPolicySpec::default()
+    })
+}
+
+/// In place of [`deny_all`] while the control is off, under the same name, so that the way back is one write.
+pub fn allow_all(tenant: &Tenant) -> Object {
+    policy(tenant, kind::DEFAULT_DENY, DENY, "switched off by spec.network.off", NetworkPolicySpec {
+        pod_selector: Some(LabelSelector::default()),
+        policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+        ingress: Some(vec![NetworkPolicyIngressRule::default()]),
+        egress: Some(vec![NetworkPolicyEgressRule::default()]),
+    })
+}
+
+/// One policy for each end of the flow that is a pod of this hospital.
+pub fn flow(tenant: &Tenant, flow: &Flow) -> Vec<Object> {
+    let ports = Some(ports(flow));
+    let mut policies = Vec::new();
+    if let Peer::Component(component) = &flow.from {
+        let rule = NetworkPolicyEgressRule { to: Some(peers(tenant, &flow.to)), ports: ports.clone() };
+        policies.push(policy(tenant, kind::NETWORK_POLICY, &name("egress", component, &flow.to, flow.port), &flow.why, NetworkPolicySpec {
+            pod_selector: Some(component_pods(tenant, component)),
+            policy_types: Some(vec!["Egress".to_owned()]),
+            egress: Some(vec![rule]),
+            ..NetworkPolicySpec::default()
+        }));
+    }
+    if let Peer::Component(component) = &flow.to {
+        let rule = NetworkPolicyIngressRule { from: Some(peers(tenant, &flow.from)), ports };
+        policies.push(policy(tenant, kind::NETWORK_POLICY, &name("ingress", component, &flow.from, flow.port), &flow.why, NetworkPolicySpec {
+            pod_selector: Some(component_pods(tenant, component)),
+            policy_types: Some(vec!["Ingress".to_owned()]),
+            ingress: Some(vec![rule]),
+            ..NetworkPolicySpec::default()
+        }));
+    }
+    policies
+}
+
+fn policy(tenant: &Tenant, kind: Kind, name: &str, why: &str, spec: NetworkPolicySpec) -> Object {
+    let mut metadata = metadata(tenant, Network::NAME, name);
+    metadata.annotations.get_or_insert_default().insert(WHY.to_owned(), why.to_owned());
+    Object::new(kind, &NetworkPolicy { metadata, spec: Some(spec) })
+}
+
+fn name(direction: &str, component: &str, other: &Peer, port: i32) -> String {
+    let other = match other {
+        Peer::Component(other) => other.clone(),
+        Peer::Elsewhere { name, .. } => (*name).to_owned(),
+        Peer::Addresses { first, more } => format!("addresses-{}", digest(&(first, more))),
+    };
+    format!("{direction}-{component}-{other}-{port}")
+}
+
+fn peers(tenant: &Tenant, peer: &Peer) -> Vec<NetworkPolicyPeer> {
+    match peer {
+        Peer::Component(component) => {
+            vec![NetworkPolicyPeer {
+                pod_selector: Some(component_pods(tenant, component)),
+                ..NetworkPolicyPeer::default()
+            }]
+        }
+        Peer::Elsewhere { namespace, labels, .. } => vec![elsewhere(namespace, labels.clone())],
+        Peer::Addresses { first, more } => std::iter::once(first).chain(more).map(|cidr| block(cidr)).collect(),
+    }
+}
+
+fn elsewhere(namespace: &str, pods: BTreeMap<String, String>) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        namespace_selector: Some(labels(BTreeMap::from([(
+            "kubernetes.io/metadata.name".to_owned(),
+            namespace.to_owned(),
+        )]))),
+        pod_selector: Some(if pods.is_empty() { LabelSelector::default() } else { labels(pods) }),
+        ip_block: None,
+    }
+}
+
+fn block(cidr: &str) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr: cidr.to_owned(), except: None }),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+fn component_pods(tenant: &Tenant, component: &str) -> LabelSelector {
+    labels(BTreeMap::from([
+        (names::TENANT.to_owned(), tenant.name.clone()),
+        (names::COMPONENT.to_owned(), component.to_owned()),
+    ]))
+}
+
+fn labels(match_labels: BTreeMap<String, String>) -> LabelSelector {
+    LabelSelector { match_labels: Some(match_labels), ..LabelSelector::default() }
+}
+
+fn ports(flow: &Flow) -> Vec<NetworkPolicyPort> {
+    let port = |protocol: &str| NetworkPolicyPort {
+        port: Some(IntOrString::Int(flow.port)),
+        protocol: Some(protocol.to_owned()),
+        end_port: None,
+    };
+    if flow.udp { vec![port("UDP"), port("TCP")] } else { vec![port("TCP")] }
+}

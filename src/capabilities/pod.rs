@@ -1,0 +1,247 @@
+//! Hardened pods: the only way in which a capability makes one.
+//!
+//! Guarantees: the restricted Pod Security Standard and more (own identity, no token, read-only root, no capability, no
+//! environment secrets unless excepted, requests and limits for CPU, memory and local disk). There is no setter that
+//! loosens anything but [`Container::writable_root`], which a stated exception pays for.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{
+        Affinity, Capabilities, Container as K8sContainer, ContainerPort, EmptyDirVolumeSource, EnvVar, Lifecycle,
+        LifecycleHandler, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+        ResourceRequirements, SeccompProfile, SecurityContext, SleepAction, TopologySpreadConstraint, Volume,
+        VolumeMount, WeightedPodAffinityTerm,
+    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::{LabelSelector, ObjectMeta}},
+};
+
+use crate::{api::v1alpha1::Resources, capabilities::isolation::quantities, names, tenant::Tenant};
+
+/// User and group of every container; no image of ours or others uses it for anything else.
+pub const USER: i64 = 10_001;
+/// Seconds between the order to stop and the signal: endpoints leave the proxies first.
+pub const PRE_STOP_SECONDS: i64 = 5;
+
+/// What differs between pods.
+#[derive(Clone, Debug)]
+pub struct Pod<'a> {
+    /// The hospital.
+    pub tenant: &'a Tenant,
+    /// Capability that renders it.
+    pub capability: &'static str,
+    /// Component: label, ServiceAccount and name of the main container.
+    pub component: &'a str,
+    /// Version label; absent on what is not part of a release.
+    pub version: Option<&'a str>,
+    /// Containers that run to their end first.
+    pub init: Vec<K8sContainer>,
+    /// The container.
+    pub main: K8sContainer,
+    /// Volumes beside `/tmp`.
+    pub volumes: Vec<Volume>,
+    /// Seconds that it may take to end.
+    pub termination_seconds: i64,
+    /// `Always`, or `Never` for Jobs.
+    pub restart_policy: &'static str,
+    /// Annotations of the pod.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Pod<'_> {
+    /// The template for a workload.
+    pub fn template(self) -> PodTemplateSpec {
+        let mut labels = self.tenant.labels(self.capability);
+        labels.insert(names::COMPONENT.to_owned(), self.component.to_owned());
+        if let Some(version) = self.version {
+            labels.insert(names::APP_VERSION.to_owned(), version.to_owned());
+        }
+        let annotations = (!self.annotations.is_empty()).then(|| self.annotations.clone());
+        let metadata = ObjectMeta { labels: Some(labels), annotations, ..ObjectMeta::default() };
+        PodTemplateSpec { metadata: Some(metadata), spec: Some(self.spec()) }
+    }
+
+    fn spec(self) -> PodSpec {
+        let selector = selector(self.tenant, self.component);
+        let long_running = self.restart_policy == "Always";
+        PodSpec {
+            service_account_name: Some(self.component.to_owned()),
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            host_users: self.tenant.platform.nodes.as_ref().and_then(|nodes| nodes.user_namespaces).filter(|on| *on).map(|_| false),
+            priority_class_name: Some(names::PRIORITY_CLASS.to_owned()),
+            restart_policy: Some(self.restart_policy.to_owned()),
+            termination_grace_period_seconds: Some(PRE_STOP_SECONDS + self.termination_seconds),
+            security_context: Some(pod_security()),
+            topology_spread_constraints: long_running.then(|| spread(&selector)),
+            affinity: long_running.then(|| apart(&selector)),
+            init_containers: (!self.init.is_empty()).then_some(self.init),
+            containers: vec![self.main],
+            volumes: Some(std::iter::once(empty_dir("tmp", "64Mi", false)).chain(self.volumes).collect()),
+            ..PodSpec::default()
+        }
+    }
+}
+
+/// What differs between containers.
+#[derive(Clone, Debug, Default)]
+pub struct Container {
+    /// Name.
+    pub name: String,
+    /// Image by digest.
+    pub image: String,
+    /// Command; empty means the image's.
+    pub command: Vec<String>,
+    /// Arguments.
+    pub args: Vec<String>,
+    /// Environment.
+    pub env: Vec<EnvVar>,
+    /// Named TCP ports.
+    pub ports: Vec<(String, i32)>,
+    /// Mounts beside `/tmp`.
+    pub mounts: Vec<VolumeMount>,
+    /// Startup, readiness and liveness.
+    pub probes: [Option<Probe>; 3],
+    /// Resources; what is absent becomes the smallest.
+    pub resources: Resources,
+    /// Serves connections: waits before it stops, until proxies have noticed.
+    pub drains: bool,
+    /// Root file system is writable, by a stated exception.
+    pub writable_root: bool,
+}
+
+impl Container {
+    /// The container, hardened.
+    pub fn build(self) -> K8sContainer {
+        let [startup_probe, readiness_probe, liveness_probe] = self.probes;
+        let port = |(name, port): (String, i32)| ContainerPort {
+            name: Some(name),
+            container_port: port,
+            protocol: Some("TCP".to_owned()),
+            ..ContainerPort::default()
+        };
+        let tmp = mount("tmp", "/tmp", None, false);
+        let drain = LifecycleHandler { sleep: Some(SleepAction { seconds: PRE_STOP_SECONDS }), ..Default::default() };
+        K8sContainer {
+            name: self.name,
+            image: Some(self.image),
+            image_pull_policy: Some("IfNotPresent".to_owned()),
+            command: some(self.command),
+            args: some(self.args),
+            env: some(self.env),
+            ports: some(self.ports.into_iter().map(port).collect()),
+            volume_mounts: Some(std::iter::once(tmp).chain(self.mounts).collect()),
+            startup_probe,
+            readiness_probe,
+            liveness_probe,
+            resources: Some(requirements(&self.resources)),
+            lifecycle: self.drains.then(|| Lifecycle { pre_stop: Some(drain), ..Lifecycle::default() }),
+            security_context: Some(container_security(self.writable_root)),
+            ..K8sContainer::default()
+        }
+    }
+}
+
+/// Selector of a component's pods: tenant and component, nothing that ever changes.
+pub fn selector(tenant: &Tenant, component: &str) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some(BTreeMap::from([
+            (names::TENANT.to_owned(), tenant.name.clone()),
+            (names::COMPONENT.to_owned(), component.to_owned()),
+        ])),
+        ..LabelSelector::default()
+    }
+}
+
+/// A scratch directory with an upper bound; in memory if it holds secrets.
+pub fn empty_dir(name: &str, size: &str, in_memory: bool) -> Volume {
+    let source = EmptyDirVolumeSource {
+        size_limit: Some(Quantity(size.to_owned())),
+        medium: in_memory.then(|| "Memory".to_owned()),
+    };
+    Volume { name: name.to_owned(), empty_dir: Some(source), ..Volume::default() }
+}
+
+/// A mount.
+pub fn mount(volume: &str, path: &str, sub_path: Option<&str>, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: volume.to_owned(),
+        mount_path: path.to_owned(),
+        sub_path: sub_path.map(ToOwned::to_owned),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    }
+}
+
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+fn requirements(resources: &Resources) -> ResourceRequirements {
+    let or = |given: &Option<String>, smallest: &str| given.clone().unwrap_or_else(|| smallest.to_owned());
+    let memory = or(&resources.memory, "64Mi");
+    let disk = or(&resources.ephemeral_storage, "64Mi");
+    let amounts = |cpu: String| {
+        Some(quantities([("cpu", cpu), ("memory", memory.clone()), ("ephemeral-storage", disk.clone())]))
+    };
+    ResourceRequirements {
+        requests: amounts(or(&resources.cpu, "50m")),
+        limits: amounts(or(&resources.cpu_limit, "500m")),
+        ..ResourceRequirements::default()
+    }
+}
+
+fn pod_security() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        fs_group: Some(USER),
+        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+        ..PodSecurityContext::default()
+    }
+}
+
+fn container_security(writable_root: bool) -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        privileged: Some(false),
+        read_only_root_filesystem: Some(!writable_root),
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+        ..SecurityContext::default()
+    }
+}
+
+fn spread(selector: &LabelSelector) -> Vec<TopologySpreadConstraint> {
+    let over = |key: &str| TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: key.to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(selector.clone()),
+        ..TopologySpreadConstraint::default()
+    };
+    vec![over("topology.kubernetes.io/zone"), over("kubernetes.io/hostname")]
+}
+
+fn apart(selector: &LabelSelector) -> Affinity {
+    let term = PodAffinityTerm {
+        label_selector: Some(selector.clone()),
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        ..PodAffinityTerm::default()
+    };
+    Affinity {
+        pod_anti_affinity: Some(PodAntiAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(vec![WeightedPodAffinityTerm {
+                weight: 100,
+                pod_affinity_term: term,
+            }]),
+            ..PodAntiAffinity::default()
+        }),
+        ..Affinity::default()
+    }
+}

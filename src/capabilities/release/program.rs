@@ -1,0 +1,156 @@
+//! A program of the application with all texts rendered: the common part of components and steps.
+
+use crate::{
+    api::v1alpha1::{Component, EnvVar, Exception, File, Port, Probes, Resources, SecurityRule, Step, WritablePath},
+    conditions::{Reason, Rejection},
+    tenant::{
+        Tenant,
+        database::Login,
+        excepted,
+        template::{Text, Variables},
+    },
+};
+
+/// What runs in a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// Component label, container and ServiceAccount.
+    pub name: String,
+    /// Image by digest.
+    pub image: String,
+    /// Command; empty means the image's.
+    pub command: Vec<String>,
+    /// Arguments, without secrets.
+    pub args: Vec<String>,
+    /// Environment.
+    pub env: Vec<(String, Text)>,
+    /// Files.
+    pub files: Vec<(String, Text)>,
+    /// Directories that it writes.
+    pub writable_paths: Vec<WritablePath>,
+    /// Compute resources.
+    pub resources: Resources,
+    /// Root file system is writable.
+    pub writable_root: bool,
+    /// Ports.
+    pub ports: Vec<Port>,
+    /// Probes.
+    pub probes: Probes,
+    /// Secret with the CA of the database; absent when there is no database.
+    pub database_ca: Option<String>,
+}
+
+struct Source<'a> {
+    field: String,
+    name: &'a str,
+    image: &'a str,
+    command: &'a [String],
+    args: &'a [String],
+    env: &'a [EnvVar],
+    files: &'a [File],
+    exceptions: &'a [Exception],
+    login: Login,
+}
+
+/// The program of a component.
+pub fn of_component(tenant: &Tenant, component: &Component) -> Result<Program, Rejection> {
+    let owner = excepted(&component.exceptions, SecurityRule::SchemaChangesAtRuntime);
+    let source = Source {
+        field: format!("HospitalApplication spec.components[{}]", component.name),
+        name: &component.name,
+        image: &component.image,
+        command: &component.command,
+        args: &component.args,
+        env: &component.env,
+        files: &component.files,
+        exceptions: &component.exceptions,
+        login: if owner { Login::Owner } else { Login::App },
+    };
+    let program = program(tenant, &source)?;
+    Ok(Program {
+        writable_paths: component.writable_paths.clone(),
+        resources: tenant.resources(component),
+        ports: component.ports.clone(),
+        probes: component.probes.clone().unwrap_or_default(),
+        ..program
+    })
+}
+
+/// The program of a lifecycle step.
+pub fn of_step(tenant: &Tenant, name: &str, step: &Step) -> Result<Program, Rejection> {
+    let source = Source {
+        field: format!("HospitalApplication spec.lifecycle.{name}"),
+        name,
+        image: &step.image,
+        command: &step.command,
+        args: &step.args,
+        env: &step.env,
+        files: &step.files,
+        exceptions: &step.exceptions,
+        login: Login::Owner,
+    };
+    let program = program(tenant, &source)?;
+    Ok(Program { writable_paths: step.writable_paths.clone(), resources: tenant.step_resources(step), ..program })
+}
+
+fn program(tenant: &Tenant, source: &Source<'_>) -> Result<Program, Rejection> {
+    let variables = Variables::new(tenant, source.login);
+    let field = &source.field;
+    Ok(Program {
+        name: source.name.to_owned(),
+        image: tenant.image(&format!("{field}.image"), source.image)?,
+        command: words(&variables, &format!("{field}.command"), source.command)?,
+        args: words(&variables, &format!("{field}.args"), source.args)?,
+        env: env(tenant, &variables, source)?,
+        files: files(tenant, &variables, source)?,
+        writable_paths: Vec::new(),
+        resources: Resources::default(),
+        writable_root: excepted(source.exceptions, SecurityRule::WritableRoot),
+        ports: Vec::new(),
+        probes: Probes::default(),
+        database_ca: tenant.database.as_ref().map(crate::tenant::Database::ca_secret),
+    })
+}
+
+/// Words of a command line: anybody on the node can read them, so they may not contain secrets.
+fn words(variables: &Variables, field: &str, words: &[String]) -> Result<Vec<String>, Rejection> {
+    let word = |(index, word): (usize, &String)| {
+        let field = format!("{field}[{index}]");
+        let text = variables.render(&field, word)?;
+        if text.is_secret() {
+            let message = "a command line can be read by others, so it may not contain a secret; use a file";
+            return Err(Rejection::terminal(field, Reason::ExceptionMissing, message));
+        }
+        Ok(text.fill(escape_expansion, |_, _| String::new()))
+    };
+    words.iter().enumerate().map(word).collect()
+}
+
+fn env(tenant: &Tenant, variables: &Variables, source: &Source<'_>) -> Result<Vec<(String, Text)>, Rejection> {
+    let allowed = excepted(source.exceptions, SecurityRule::SecretInEnv);
+    let variable = |var: &EnvVar| {
+        let field = format!("{}.env[{}]", source.field, var.name);
+        let text = variables.render(&field, &var.value)?;
+        if text.is_secret() && !allowed {
+            let message = "the value contains a secret; use a file, or add the exception secretInEnv with its reason";
+            return Err(Rejection::terminal(field, Reason::ExceptionMissing, message));
+        }
+        Ok((var.name.clone(), text))
+    };
+    let overridden = |shared: &&EnvVar| !source.env.iter().any(|own| own.name == shared.name);
+    tenant.application.env.iter().filter(overridden).chain(source.env).map(variable).collect()
+}
+
+fn files(tenant: &Tenant, variables: &Variables, source: &Source<'_>) -> Result<Vec<(String, Text)>, Rejection> {
+    let file = |file: &File| {
+        let field = format!("{}.files[{}]", source.field, file.path);
+        Ok((file.path.clone(), variables.render(&field, &file.template)?))
+    };
+    let overridden = |shared: &&File| !source.files.iter().any(|own| own.path == shared.path);
+    tenant.application.files.iter().filter(overridden).chain(source.files).map(file).collect()
+}
+
+/// Kubernetes expands `$(NAME)` in commands, arguments and environment; a doubled dollar stands for one.
+pub fn escape_expansion(text: &str) -> String {
+    text.replace('$', "$$")
+}

@@ -1,0 +1,4 @@
+//! Typed structs for kinds of other projects: only the fields that are written.
+
+pub mod cnpg;
+pub mod gateway;

@@ -1,0 +1,77 @@
+//! What is there: one tenant's view of the cluster, read from caches in a single pass.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::{Kind, Ref};
+use crate::api::v1alpha1::{HospitalApplication, HospitalPlatform};
+
+/// Something that keeps a pod from running, in words for a person.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Value of the pod's component label.
+    pub component: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// The kubelet's or scheduler's reason, for example `ImagePullBackOff`.
+    pub reason: String,
+    /// Its message, shortened; never log output.
+    pub message: String,
+}
+
+/// Everything that one reconcile of one tenant may look at.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Live objects that carry this tenant's label, and its namespace even when it carries none.
+    pub objects: BTreeMap<Ref, Arc<DynamicObject>>,
+    /// CRD names that the API server has established.
+    pub crds: BTreeSet<String>,
+    /// The platform that the tenant names, if it exists.
+    pub platform: Option<Arc<HospitalPlatform>>,
+    /// The application that the tenant names, if it exists.
+    pub application: Option<Arc<HospitalApplication>>,
+    /// For each host that this tenant wants and another tenant already holds: that tenant's name.
+    pub taken_hosts: BTreeMap<String, String>,
+    /// Pods of the tenant that cannot start.
+    pub problems: Vec<Problem>,
+}
+
+impl Observed {
+    /// The live object, if it exists.
+    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<&DynamicObject> {
+        let at = Ref { kind, namespace: namespace.to_owned(), name: name.to_owned() };
+        self.objects.get(&at).map(AsRef::as_ref)
+    }
+
+    /// Whether the API server serves this kind.
+    pub fn serves(&self, kind: Kind) -> bool {
+        kind.crd.is_none_or(|crd| self.crds.contains(crd))
+    }
+
+    /// First problem of a component, for its condition's message.
+    pub fn problem_of(&self, component: &str) -> Option<&Problem> {
+        self.problems.iter().find(|problem| problem.component == component)
+    }
+}
+
+/// A value inside a live object, by JSON pointer below the object's root.
+pub fn field<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a Value> {
+    object.data.pointer(pointer)
+}
+
+/// A whole number inside a live object; absent counts as zero, as Kubernetes status fields do.
+pub fn number(object: &DynamicObject, pointer: &str) -> i64 {
+    field(object, pointer).and_then(Value::as_i64).unwrap_or_default()
+}
+
+/// Creation time of a live object.
+pub fn created(object: &DynamicObject) -> Option<DateTime<Utc>> {
+    let time = object.metadata.creation_timestamp.as_ref()?;
+    DateTime::parse_from_rfc3339(&serde_json::to_value(time).ok()?.as_str()?.to_owned()).ok().map(|t| t.to_utc())
+}
