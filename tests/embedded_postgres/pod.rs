@@ -179,7 +179,8 @@ impl Pod {
         children.split_whitespace().next().map(str::to_owned)
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub fn signal(&mut self, signal: &str) {
+        self.wait_for("its PID 1", |pod| pod.init().is_some());
         let init = self.init().expect("the pod runs");
         assert!(Command::new("kill").args([signal, &init]).status().unwrap().success());
     }
