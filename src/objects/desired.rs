@@ -58,9 +58,13 @@ impl Object {
         object
     }
 
-    /// Hex digest of the body; changes if and only if a rendered field changes.
+    /// Hex digest of the body without its own stamp; changes if and only if a rendered field changes.
     pub fn digest(&self) -> String {
-        digest(&self.body)
+        let mut bare = self.body.clone();
+        if let Some(annotations) = bare.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+            annotations.remove(names::DESIRED);
+        }
+        digest(&bare)
     }
 
     /// Sets one annotation.

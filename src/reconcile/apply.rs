@@ -1,1 +1,103 @@
+//! Makes the cluster what a pass wants: writes what differs, in order, then removes what nobody wants any more.
+//!
+//! Guarantees: an object that is as it must be costs no request. The first failure ends the pass, so that nothing is
+//! written whose protection could not be. Objects that hold patient data are never removed.
 
+use std::{collections::BTreeSet, sync::Arc};
+
+use kube::{ResourceExt, core::DynamicObject};
+
+use super::Context;
+use crate::{
+    cluster::{Error, needs_rescue},
+    names,
+    objects::{Desired, Generated, Observed, Ref, kind::Retention},
+    tenant::Tenant,
+};
+
+/// Writes everything that differs. What the API server answers becomes part of what was observed.
+pub async fn write(desired: &[Desired], observed: &mut Observed, ctx: &Context) -> Result<usize, Error> {
+    let mut writes = 0;
+    for wanted in desired {
+        if !observed.serves(wanted.at().kind) {
+            continue;
+        }
+        match wanted {
+            Desired::Apply(object) => {
+                let live = observed.objects.get(&object.at).map(AsRef::as_ref);
+                if let Some(answer) = ctx.writer.ensure(object, live).await? {
+                    observed.objects.insert(object.at.clone(), Arc::new(answer));
+                    writes += 1;
+                }
+            }
+            Desired::Generate(generated) => writes += usize::from(secret(generated, observed, ctx).await?),
+            Desired::Keep(_) => {}
+        }
+    }
+    Ok(writes)
+}
+
+/// Makes a Secret that is not there, and brings one back that somebody deleted. Says whether anything was done.
+async fn secret(generated: &Generated, observed: &Observed, ctx: &Context) -> Result<bool, Error> {
+    let at = &generated.object.at;
+    if needs_rescue(observed, at) {
+        ctx.writer.restore_secret(at).await?;
+    } else if observed.objects.contains_key(at) {
+        return Ok(false);
+    } else {
+        ctx.writer.create(generated).await?;
+    }
+    Ok(true)
+}
+
+/// Removes workload of this hospital that nobody wants any more; `uids` are those of tenants that this one stands for.
+pub async fn prune(tenant: &Tenant, desired: &[Desired], observed: &Observed, ctx: &Context) -> Result<usize, Error> {
+    let wanted: BTreeSet<&Ref> = desired.iter().map(Desired::at).collect();
+    let mut removed = 0;
+    for (at, live) in &observed.objects {
+        let ours = owner(live).is_some_and(|uid| uid == tenant.uid || adopted(tenant) == Some(uid));
+        if wanted.contains(at) || !ours || !removable(at, live) {
+            continue;
+        }
+        remove(at, live, ctx).await?;
+        removed += 1;
+    }
+    Ok(removed)
+}
+
+/// Removes all workload of a hospital that is being deleted. Returns what is still there, and what is kept.
+pub async fn retire(uid: &str, observed: &Observed, ctx: &Context) -> Result<(Vec<Ref>, Vec<Ref>), Error> {
+    let (mut leaving, mut kept) = (Vec::new(), Vec::new());
+    for (at, live) in &observed.objects {
+        if owner(live) != Some(uid) {
+            continue;
+        }
+        if removable(at, live) {
+            remove(at, live, ctx).await?;
+            leaving.push(at.clone());
+        } else {
+            kept.push(at.clone());
+        }
+    }
+    Ok((leaving, kept))
+}
+
+fn removable(at: &Ref, live: &DynamicObject) -> bool {
+    at.kind.retention == Retention::Workload && !live.labels().contains_key(names::RETAIN)
+}
+
+fn owner(live: &DynamicObject) -> Option<&str> {
+    live.annotations().get(names::TENANT_UID).map(String::as_str)
+}
+
+fn adopted(tenant: &Tenant) -> Option<&str> {
+    tenant.spec.adopt.as_ref().map(|adopt| adopt.tenant_uid.as_str())
+}
+
+async fn remove(at: &Ref, live: &DynamicObject, ctx: &Context) -> Result<(), Error> {
+    if live.metadata.deletion_timestamp.is_some() {
+        return Ok(());
+    }
+    tracing::info!(object = %at, "removing");
+    ctx.writer.delete(at, live).await
+}

@@ -1,5 +1,122 @@
 //! observe → plan → render → apply → report, for one hospital.
+//!
+//! Guarantees: status is written at most once per pass and only if it changed; it is written also when a phase failed; a
+//! hospital that is as it must be costs neither reads nor writes.
 
 pub mod apply;
 pub mod pass;
+mod retire;
 pub mod report;
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use kube::{ResourceExt, runtime::controller::Action};
+
+use crate::{
+    api::v1alpha1::{HospitalTenant, HospitalTenantStatus},
+    cluster::{Caches, EventKind, Writer},
+    conditions::{READY, Reason, Rejection},
+    error::Error,
+    metrics::Metrics,
+    names,
+    objects::Observed,
+    ports::Clock,
+    settings::Settings,
+    tenant::Inputs,
+};
+use pass::Pass;
+
+/// What every reconcile needs.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// What is there.
+    pub caches: Caches,
+    /// The only way to change it.
+    pub writer: Writer,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Settings of the process.
+    pub settings: Settings,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// One pass over one hospital.
+pub async fn reconcile(resource: Arc<HospitalTenant>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let mut observed = ctx.caches.observe(&resource);
+    if resource.metadata.deletion_timestamp.is_some() {
+        return retire::retire(&resource, &observed, &ctx).await;
+    }
+    let now = ctx.clock.now();
+    let inputs = Inputs { tenant: Arc::clone(&resource), settings: ctx.settings.clone(), now };
+    let paused = match paused_until(&resource, now) {
+        Ok(paused) => paused,
+        Err(rejection) => return refuse(&resource, rejection, &ctx).await,
+    };
+    let pass = match pass::plan(&inputs, &observed) {
+        Ok(pass) => pass,
+        Err(rejection) => return refuse(&resource, rejection, &ctx).await,
+    };
+    ctx.writer.finalizer(&resource, true).await?;
+    let applied = match paused {
+        Some(_) => Ok(()),
+        None => apply(&pass, &mut observed, &ctx).await,
+    };
+    let failure = applied.as_ref().err().map(ToString::to_string);
+    let status = report::planned(&resource, &pass, &observed, failure.as_deref(), paused);
+    publish(&resource, status, &ctx).await?;
+    applied?;
+    Ok(wake(&pass, paused, now))
+}
+
+async fn apply(pass: &Pass, observed: &mut Observed, ctx: &Context) -> Result<(), Error> {
+    apply::write(&pass.desired, observed, ctx).await?;
+    apply::prune(&pass.tenant, &pass.desired, observed, ctx).await?;
+    Ok(())
+}
+
+/// Nothing is applied: what runs stays as it is, and status says why.
+async fn refuse(resource: &HospitalTenant, rejection: Rejection, ctx: &Context) -> Result<Action, Error> {
+    publish(resource, report::rejected(resource, &rejection, ctx.clock.now()), ctx).await?;
+    Err(Error::Plan(rejection))
+}
+
+/// Writes status if it changed, and says so in an event when readiness changed.
+async fn publish(resource: &HospitalTenant, status: HospitalTenantStatus, ctx: &Context) -> Result<(), Error> {
+    let ready = |status: &HospitalTenantStatus| {
+        status.conditions.iter().find(|c| c.type_ == READY).map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
+    };
+    let before = resource.status.as_ref().and_then(ready);
+    let after = ready(&status);
+    let changed = before.as_ref().map(|(status, reason, _)| (status, reason)) != after.as_ref().map(|(s, r, _)| (s, r));
+    ctx.writer.write_status(resource, &status).await?;
+    if let (true, Some((state, reason, message))) = (changed, after) {
+        let kind = if state == "False" { EventKind::Warning } else { EventKind::Normal };
+        ctx.writer.event(resource, kind, &reason, &message).await;
+    }
+    Ok(())
+}
+
+/// The annotation that pauses must carry an end.
+fn paused_until(resource: &HospitalTenant, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Rejection> {
+    let Some(until) = resource.annotations().get(names::PAUSE_UNTIL) else { return Ok(None) };
+    let until = DateTime::parse_from_rfc3339(until).map_err(|_| {
+        let message = format!("{until:?} is not an RFC 3339 time; a pause needs an end, for example 2030-01-31T18:00:00Z");
+        let field = format!("metadata.annotations[{}]", names::PAUSE_UNTIL);
+        Rejection::terminal(field, Reason::TimeInvalid, message)
+    })?;
+    Ok(Some(until.to_utc()).filter(|until| now < *until))
+}
+
+/// Watches wake a hospital; time does only where something ends at a given time.
+fn wake(pass: &Pass, paused: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Action {
+    let spec = &pass.tenant.spec;
+    let off = [spec.network.as_ref().and_then(|n| n.off.as_ref()), spec.edge.as_ref().and_then(|e| e.off.as_ref())];
+    let ends = off.into_iter().flatten().filter_map(|off| DateTime::parse_from_rfc3339(&off.until).ok());
+    let next = ends.map(|end| end.to_utc()).chain(paused).filter(|end| *end > now).min();
+    match next.and_then(|end| (end - now).to_std().ok()) {
+        Some(left) => Action::requeue(left + Duration::from_secs(1)),
+        None => Action::await_change(),
+    }
+}

@@ -210,6 +210,7 @@ fn container(database: &Database, spec: &EmbeddedDatabase, image: &str) -> Conta
         env: vec![env],
         ports: vec![("postgresql".to_owned(), database.port)],
         mounts: mounts(),
+        probes: [probe("started", 2, 300), probe("ready", 5, 3), probe("alive", 10, 6)],
         resources: resources(spec),
         ..Container::default()
     }
