@@ -526,3 +526,14 @@ fn a_verbose_psql_would_quote_a_password() {
     fail_at_the_password(&mut pod);
     assert_eq!(quoted_password(&pod.log()), Some("app"));
 }
+
+// ---- the harness
+
+#[test]
+fn a_dropped_pod_leaves_no_process_and_no_directory() {
+    let pod = Pod::ready();
+    let (init, scratch) = (format!("/proc/{}", pod.init().unwrap()), pod.path(""));
+    assert!(fs::exists(&init).unwrap() && scratch.exists());
+    drop(pod);
+    assert!(!fs::exists(&init).unwrap() && !scratch.exists());
+}

@@ -173,7 +173,7 @@ impl Pod {
     }
 
     /// The pod's PID 1 as seen from here, once it exists.
-    fn init(&self) -> Option<String> {
+    pub fn init(&self) -> Option<String> {
         let unshare = self.running.as_ref()?.id();
         let children = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).ok()?;
         children.split_whitespace().next().map(str::to_owned)
@@ -285,8 +285,18 @@ impl Pod {
 
 impl Drop for Pod {
     fn drop(&mut self) {
+        // The kernel ends every process of the pod with its PID 1, and unshare returns only then: the scratch directory
+        // is quiet when it goes.
+        let deadline = Instant::now() + DEADLINE;
+        while Instant::now() < deadline
+            && self.running.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+        {
+            if let Some(init) = self.init() {
+                let _ = Command::new("kill").args(["-KILL", &init]).stderr(Stdio::null()).status();
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
         if let Some(mut unshare) = self.running.take() {
-            // --kill-child takes the pod's PID 1 along, and the kernel everything under it.
             let _ = unshare.kill();
             let _ = unshare.wait();
         }

@@ -34,6 +34,7 @@ mount -o remount,ro "$root"
 ip link set lo up
 
 cd /
+# --pdeathsig: the one that unshare --kill-child sets is lost when the user changes.
 exec chroot "$root" /usr/bin/setpriv --reuid 10001 --regid 10001 --clear-groups --bounding-set=-all --inh-caps=-all \
-    --no-new-privs /usr/bin/env -i PATH=/usr/bin:/usr/sbin HOME=/nonexistent PGDATABASE_NAME="$database" \
+    --no-new-privs --pdeathsig KILL /usr/bin/env -i PATH=/usr/bin:/usr/sbin HOME=/nonexistent PGDATABASE_NAME="$database" \
     sh /etc/his/postgres/start.sh
