@@ -4,11 +4,15 @@
 //! so that a tightening reaches hospitals that exist.
 
 mod application;
+mod component;
 mod platform;
+mod probe;
 mod status;
 mod tenant;
 
 pub use application::*;
+pub use component::*;
 pub use platform::*;
+pub use probe::*;
 pub use status::*;
 pub use tenant::*;
