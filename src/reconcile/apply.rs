@@ -45,7 +45,7 @@ async fn secret(generated: &Generated, observed: &Observed, ctx: &Context) -> Re
     } else if observed.objects.contains_key(at) {
         return Ok(false);
     } else {
-        ctx.writer.create(generated).await?;
+        ctx.writer.generate(generated).await?;
     }
     Ok(true)
 }
@@ -99,5 +99,5 @@ async fn remove(at: &Ref, live: &DynamicObject, ctx: &Context) -> Result<(), Err
         return Ok(());
     }
     tracing::info!(object = %at, "removing");
-    ctx.writer.delete(at, live).await
+    ctx.writer.delete(at, &live.uid().unwrap_or_default()).await
 }

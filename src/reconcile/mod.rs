@@ -15,7 +15,7 @@ use kube::{ResourceExt, runtime::controller::Action};
 
 use crate::{
     api::v1alpha1::{HospitalTenant, HospitalTenantStatus},
-    cluster::{Caches, EventKind, Writer},
+    cluster::{Caches, Writer},
     conditions::{READY, Reason, Rejection},
     error::Error,
     metrics::Metrics,
@@ -92,8 +92,7 @@ async fn publish(resource: &HospitalTenant, status: HospitalTenantStatus, ctx: &
     let changed = before.as_ref().map(|(status, reason, _)| (status, reason)) != after.as_ref().map(|(s, r, _)| (s, r));
     ctx.writer.write_status(resource, &status).await?;
     if let (true, Some((state, reason, message))) = (changed, after) {
-        let kind = if state == "False" { EventKind::Warning } else { EventKind::Normal };
-        ctx.writer.event(resource, kind, &reason, &message).await;
+        ctx.writer.event(resource, state != "False", &reason, &message).await?;
     }
     Ok(())
 }

@@ -8,7 +8,6 @@ use kube::{ResourceExt, runtime::controller::Action};
 use super::{Context, apply};
 use crate::{
     api::v1alpha1::HospitalTenant,
-    cluster::EventKind,
     conditions::Reason,
     error::Error,
     names,
@@ -34,7 +33,7 @@ pub async fn retire(resource: &HospitalTenant, observed: &Observed, ctx: &Contex
         ctx.writer.apply(&receipt.stamped()).await?;
         let names = kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let message = format!("the application has ended; kept: {names}");
-        ctx.writer.event(resource, EventKind::Normal, Reason::Deleting.as_str(), &message).await;
+        ctx.writer.event(resource, true, Reason::Deleting.as_str(), &message).await?;
     }
     ctx.writer.finalizer(resource, false).await?;
     Ok(Action::await_change())
