@@ -15,22 +15,19 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{metrics::Metrics, telemetry::Telemetry};
 
-/// What the probes tell.
+/// What the readiness probe tells. Liveness needs no state: an answer proves that the process still answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// The process is able to do its work, or waits for the lease.
     pub ready: bool,
-    /// A task that must never end has ended: restart the process.
-    pub broken: bool,
 }
 
 /// Metrics and probes.
 pub fn public(metrics: Arc<Metrics>, health: watch::Receiver<Health>) -> Router {
-    let live = health.clone();
     Router::new()
         .route("/metrics", get(|State(metrics): State<Arc<Metrics>>| async move { exposition(metrics.text()) }))
         .with_state(metrics)
-        .route("/livez", get(move || std::future::ready(verdict(!live.borrow().broken))))
+        .route("/livez", get(|| std::future::ready("ok\n")))
         .route("/readyz", get(move || std::future::ready(verdict(health.borrow().ready))))
 }
 
@@ -93,9 +90,8 @@ mod tests {
         let server = tokio::spawn(server);
         assert!(request(address, "GET /readyz").await.starts_with("HTTP/1.1 503"));
         assert!(request(address, "GET /livez").await.starts_with("HTTP/1.1 200"));
-        health.send(Health { ready: true, broken: true }).unwrap();
+        health.send(Health { ready: true }).unwrap();
         assert!(request(address, "GET /readyz").await.starts_with("HTTP/1.1 200"));
-        assert!(request(address, "GET /livez").await.starts_with("HTTP/1.1 503"));
         assert!(request(address, "GET /metrics").await.contains("his_operator_build_info"));
         assert!(request(address, "GET /log-level").await.starts_with("HTTP/1.1 404"));
         server.abort();

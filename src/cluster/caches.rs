@@ -76,12 +76,19 @@ impl Core {
     }
 
     fn tell(&self, effects: Effects) {
-        for tenant in effects.wake {
-            // Nobody listens any more while the process ends.
-            let _ended = self.wake.unbounded_send(ObjectRef::new(&tenant));
+        // Until the caches are complete nobody may act on them; then everyone is woken once.
+        if *self.synced.borrow() {
+            self.wake(effects.wake);
         }
         if let Some((tenant, watched)) = effects.namespace {
             self.command(Command::Namespace { tenant, watched });
+        }
+    }
+
+    fn wake(&self, tenants: BTreeSet<String>) {
+        for tenant in tenants {
+            // Nobody listens any more while the process ends.
+            let _ended = self.wake.unbounded_send(ObjectRef::new(&tenant));
         }
     }
 
@@ -98,8 +105,8 @@ impl Core {
     /// A watch has its first answer.
     pub(super) fn settle(&self, watch: &str) {
         let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
-        if unsettled.remove(watch) && unsettled.is_empty() {
-            self.synced.send_replace(true);
+        if unsettled.remove(watch) && unsettled.is_empty() && !self.synced.send_replace(true) {
+            self.wake(self.read(|index| index.tenants.names()));
         }
     }
 }

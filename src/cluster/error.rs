@@ -94,6 +94,17 @@ pub enum Error {
         /// What is in the way and what a person can do.
         reason: &'static str,
     },
+    /// Someone else keeps a field of an object that must be exactly as rendered.
+    #[error("{at} is not as it must be: {path} is held by another field manager; remove that field, or the object, by hand")]
+    Contested {
+        /// The object.
+        at: String,
+        /// Path of the field.
+        path: String,
+    },
+    /// A rendered object is none.
+    #[error("{0} was rendered without apiVersion, kind or metadata; this is a defect of the operator")]
+    Unreadable(String),
     /// Key material could not be made.
     #[error(transparent)]
     MakeSecret(#[from] ports::Error),
@@ -129,7 +140,7 @@ impl Error {
     pub fn class(&self) -> ErrorClass {
         match self {
             // Rendered from the spec, so only another spec helps.
-            Self::Refused { code: 400 | 405 | 413 | 415 | 422, .. } | Self::DeleteData(_) | Self::RestoreSecret { .. } => {
+            Self::Refused { code: 400 | 405 | 413 | 415 | 422, .. } | Self::DeleteData(_) | Self::Unreadable(_) => {
                 ErrorClass::Terminal
             }
             // The namespace or the CRD has to come first, or the namespace is on its way out.

@@ -7,19 +7,42 @@ mod caches;
 mod connect;
 mod custom;
 mod error;
+mod events;
 mod fence;
 mod follow;
 mod hosts;
 mod index;
+mod keep;
 mod lease;
 mod packed;
 mod pods;
 mod sinks;
 mod supervisor;
 mod tenants;
+mod writer;
 
 pub use caches::Caches;
 pub use connect::{Connections, Error as ConnectError};
 pub use error::{Error, Verb};
 pub use fence::Fence;
+pub use keep::{needs_rescue, twin_of};
 pub use lease::{Candidate, Election, Timing};
+pub use writer::Writer;
+
+use crate::{
+    names,
+    objects::kind::{Kind, Retention, Scope, Watch},
+};
+
+/// A tenant as an object, for addresses in messages and metrics.
+const TENANT: Kind = Kind {
+    group: names::GROUP,
+    version: names::VERSION,
+    kind: "HospitalTenant",
+    plural: "hospitaltenants",
+    scope: Scope::Cluster,
+    retention: Retention::Data,
+    watch: Watch::Cluster,
+    crd: None,
+    reason: "what is reconciled; only its status and finalizer are written",
+};
