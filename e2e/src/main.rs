@@ -1,2 +1,104 @@
-//! The door to the harness: `e2e up | down | status | …`.
-fn main() {}
+//! The door to the harness: a local cluster that comes up, is used, and goes away without a trace.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use e2e::cluster::{self, Ports};
+use e2e::parts::{self, Part};
+use e2e::{forward, netpol};
+
+/// A real two-node Kubernetes on this machine, and what runs on it.
+#[derive(Debug, Parser)]
+#[command(name = "e2e", version)]
+struct Cli {
+    /// Use this existing cluster instead of the local one.
+    #[arg(long, global = true, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the local cluster up; does nothing if it is up.
+    Up(PortArgs),
+    /// Remove the local cluster and everything it left.
+    Down,
+    /// Show what of the local cluster is running.
+    Status,
+    /// Import image archives into both nodes of the local cluster.
+    LoadImage {
+        #[arg(required = true)]
+        tars: Vec<PathBuf>,
+    },
+    /// Print the path of the kubeconfig.
+    Kubeconfig,
+    /// Run kubectl against the cluster.
+    Kubectl {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Build every program of the cluster without starting it.
+    Parts,
+    #[command(hide = true)]
+    Forward(PortArgs),
+    #[command(hide = true)]
+    NetpolEnforcer,
+    #[command(hide = true)]
+    NetpolCni,
+}
+
+#[derive(Debug, Args)]
+struct PortArgs {
+    /// Loopback port of the API server.
+    #[arg(long, default_value_t = Ports::default().api)]
+    api_port: u16,
+    /// Loopback port of the gateway.
+    #[arg(long, default_value_t = Ports::default().gateway)]
+    gateway_port: u16,
+}
+
+impl From<PortArgs> for Ports {
+    fn from(args: PortArgs) -> Self {
+        Self { api: args.api_port, gateway: args.gateway_port }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let selected = cli.kubeconfig.as_deref();
+    match cli.command {
+        Command::Up(ports) => cluster::up(ports.into()).map(drop)?,
+        Command::Down => cluster::down()?,
+        Command::Status => print!("{}", cluster::status()?),
+        Command::LoadImage { tars } => tars.iter().try_for_each(|tar| cluster::load_image(tar))?,
+        Command::Kubeconfig => println!("{}", cluster::kubeconfig(selected)?.display()),
+        Command::Kubectl { arguments } => {
+            let code = cluster::kubectl(selected)?.args(arguments).interactive()?;
+            return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
+        }
+        Command::Parts => parts::ensure_all(&Part::CLUSTER)?,
+        Command::Forward(ports) => forward::run(&cluster::forward(ports.into())?)?,
+        Command::NetpolEnforcer => {
+            let (kubeconfig, nodes) = cluster::enforced()?;
+            runtime()?.block_on(netpol::run(&kubeconfig, nodes))?;
+        }
+        Command::NetpolCni => return Ok(ExitCode::from(u8::try_from(netpol::cni::main()).unwrap_or(1))),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start tokio")
+}

@@ -18,6 +18,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 pub use audit::AuditEvent;
+pub(crate) use programs::AUDIT_POLICY;
 use pki::Authority;
 use programs::Programs;
 use supervisor::Supervisor;
