@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1 as core;
@@ -18,15 +18,17 @@ use super::daemon::Cluster;
 use super::model::World;
 use super::ruleset::Ruleset;
 use super::status::{Member, Node, Status};
-use super::{NodeNet, compile, nft, read};
-use crate::shell;
+use super::table::Table;
+use super::{NodeNet, compile, read};
+
+/// A table is worked on by a blocking thread, one at a time.
+type Shared = Arc<Mutex<Table>>;
 
 /// The single writer.
 #[derive(Debug)]
 pub(super) struct Enforcer {
-    nodes: Vec<NodeNet>,
+    nodes: Vec<(NodeNet, Shared)>,
     path: PathBuf,
-    applied: BTreeMap<String, String>,
     announced: Announced,
     status: Status,
 }
@@ -34,7 +36,12 @@ pub(super) struct Enforcer {
 impl Enforcer {
     pub fn new(nodes: Vec<NodeNet>, path: PathBuf) -> Self {
         let status = Status { enforcer: std::process::id(), ..Status::default() };
-        Self { nodes, path, applied: BTreeMap::new(), announced: Announced::default(), status }
+        let table = |node: NodeNet| {
+            let table = Table::new(node.netns.clone());
+            (node, Arc::new(Mutex::new(table)))
+        };
+        let nodes = nodes.into_iter().map(table).collect();
+        Self { nodes, path, announced: Announced::default(), status }
     }
 
     /// Applies what the cluster says now, and answers those whose rules are in force or who waited in vain.
@@ -59,8 +66,8 @@ impl Enforcer {
 
     /// Removes the tables and the status file.
     pub async fn remove(&self) -> Result<()> {
-        for node in &self.nodes {
-            load(node.netns.clone(), nft::remove()).await?;
+        for (node, table) in &self.nodes {
+            work(table, Table::remove).await.with_context(|| format!("node {}: cannot remove rules", node.name))?;
         }
         std::fs::remove_file(&self.path)
             .or_else(|error| match error.kind() {
@@ -104,11 +111,10 @@ impl Enforcer {
 
     async fn install(&mut self, world: &World) -> Result<()> {
         let mut changes = Vec::new();
-        for node in &self.nodes {
+        for (node, table) in &self.nodes {
             let ruleset = compile::compile(world, &node.name, node.announced);
-            let text = nft::print(&ruleset);
-            if self.applied.get(&node.name) != Some(&text) {
-                changes.push((node.clone(), ruleset, text));
+            if !locked(table).has(&ruleset) {
+                changes.push((node.name.clone(), Arc::clone(table), ruleset));
             }
         }
         if changes.is_empty() {
@@ -116,21 +122,17 @@ impl Enforcer {
         }
         self.status.generation += 1;
         let mut problems = Vec::new();
-        for (node, ruleset, text) in changes {
-            let outcome = load(node.netns.clone(), text.clone())
+        for (node, table, ruleset) in changes {
+            let success = summary(&ruleset, self.status.generation);
+            let outcome = work(&table, |table| table.enforce(ruleset))
                 .await
-                .with_context(|| format!("node {}: cannot apply rules", node.name));
-            let entry = self.status.nodes.entry(node.name.clone()).or_default();
+                .with_context(|| format!("node {node}: cannot apply rules"));
+            let entry = self.status.nodes.entry(node).or_default();
             match outcome {
-                Ok(()) => {
-                    *entry = summary(&ruleset, self.status.generation);
-                    self.applied.insert(node.name, text);
-                }
+                Ok(()) => *entry = success,
                 Err(error) => {
-                    let reason = format!("{error:#}");
-                    entry.error = Some(reason.clone());
-                    self.applied.remove(&node.name);
-                    problems.push(reason);
+                    entry.error = Some(format!("{error:#}"));
+                    problems.push(format!("{error:#}"));
                 }
             }
         }
@@ -199,10 +201,11 @@ fn summary(ruleset: &Ruleset, generation: u64) -> Node {
     }
 }
 
-/// Gives a text to nftables in one node's network namespace.
-async fn load(netns: String, text: String) -> Result<()> {
-    tokio::task::spawn_blocking(move || {
-        shell::nsenter_net(&netns, "nft").args(["-f", "-"]).stdin(text).output().map(drop)
-    })
-    .await?
+async fn work(table: &Shared, task: impl FnOnce(&mut Table) -> Result<()> + Send + 'static) -> Result<()> {
+    let table = Arc::clone(table);
+    tokio::task::spawn_blocking(move || task(&mut locked(&table))).await?
+}
+
+fn locked(table: &Shared) -> MutexGuard<'_, Table> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
 //! A stand-in for the network policy engine of a real CNI, for the local test cluster only.
 //!
 //! Guarantees that `NetworkPolicy` (networking.k8s.io/v1) objects are enforced in every node's network namespace with the
-//! verdicts of the specification, by one nftables table per node that is replaced atomically. On a node whose CNI chain
+//! verdicts of the specification, by one nftables table per node whose rules change atomically. On a node whose CNI chain
 //! holds the [`cni`] plugin, no pod has a network before its rules are in force, and an address that no pod announced is
 //! refused; elsewhere a new pod is open until the API server has its address (about a second).
 //!
@@ -31,6 +31,11 @@ mod nft;
 mod read;
 pub mod ruleset;
 pub mod status;
+pub mod table;
+
+#[cfg(test)]
+#[allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+mod tests;
 
 pub use daemon::run;
 pub use status::{Status, wait};

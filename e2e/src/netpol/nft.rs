@@ -1,10 +1,10 @@
 //! Prints the rules of one node as nftables text.
 //!
-//! Guarantees that the text replaces the table in one transaction, so that no packet sees half of it, and that it
-//! names no table but our own. Must never decide anything: see [`super::ruleset`].
+//! Guarantees that a text takes effect in one transaction, and that it names no table but our own. Sets and chains
+//! carry the text's own tag: a packet that is still walking the rules before finds the sets before, see
+//! [`super::table`]. Must never decide anything: see [`super::ruleset`].
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use super::intervals::Intervals;
@@ -16,120 +16,159 @@ pub const TABLE: &str = "inet his-netpol";
 /// The host's ends of the pods' interfaces, as the `ptp` plugin names them.
 pub const POD_INTERFACES: &str = "veth*";
 
+/// Rules as text, and how to take away what only they used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// Makes these rules those in force; the ones before stay in the kernel, unused.
+    pub enforce: String,
+    /// Deletes the sets and chains of `enforce`, once other rules are in force.
+    pub retire: String,
+}
+
 /// Removes the table; harmless where there is none.
 pub fn remove() -> String {
     format!("add table {TABLE}\ndelete table {TABLE}\n")
 }
 
-/// Replaces the table.
-pub fn print(ruleset: &Ruleset) -> String {
-    let mut sets = Sets::default();
-    let mut chains = String::new();
+/// Prints rules under a tag that no other text in the same table has.
+pub fn print(ruleset: &Ruleset, tag: u64) -> Printed {
+    let mut text = Text { tag, ..Text::default() };
+    let selves = ruleset.pods.iter().map(|pod| format!("{pod} . {pod}"));
+    text.set("self", "type ipv4_addr . ipv4_addr", selves);
     for (index, chain) in ruleset.chains.iter().enumerate() {
-        chains.push_str(&sets.chain(index, chain));
+        text.chain(index, chain);
     }
-    let mut text = remove();
-    line(&mut text, &format!("table {TABLE} {{"));
-    let pods = list(ruleset.pods.iter().map(Ipv4Addr::to_string));
-    let selves = list(ruleset.pods.iter().map(|pod| format!("{pod} . {pod}")));
-    text.push_str(&block("set pods", "type ipv4_addr", &pods));
-    text.push_str(&block("set self", "type ipv4_addr . ipv4_addr", &selves));
-    text.push_str(&sets.text);
-    text.push_str(&chains);
-    for (name, isolated) in [("egress", &ruleset.egress), ("ingress", &ruleset.ingress)] {
-        let elements = isolated.iter().map(|(address, index)| format!("{address} : jump pods-{index}"));
-        text.push_str(&block(&format!("map {name}"), "type ipv4_addr : verdict", &list(elements)));
-    }
-    text.push_str(&hooks(ruleset.announced));
-    line(&mut text, "}");
-    text
-}
-
-/// Chains `return` what they grant and drop the rest, so that a packet between two pods of a node meets both its
-/// sender's and its receiver's chain.
-fn hooks(announced: bool) -> String {
-    let strict = |rule: &str| {
-        if announced { format!("    {rule} counter drop\n") } else { String::new() }
-    };
-    let unknown_source = strict(&format!("iifname \"{POD_INTERFACES}\" meta nfproto ipv4 ip saddr != @pods"));
-    let unknown_destination = strict(&format!("oifname \"{POD_INTERFACES}\" meta nfproto ipv4 ip daddr != @pods"));
-    // Neighbour discovery is ICMPv6 and stays, or interfaces log errors; it never leaves the link.
-    let no_ipv6 =
-        format!("    iifname \"{POD_INTERFACES}\" meta nfproto ipv6 meta l4proto != ipv6-icmp counter drop\n");
-    format!(
-        "  chain forward {{
+    text.direction("from-pod", "saddr", ruleset, &ruleset.egress);
+    text.direction("to-pod", "daddr", ruleset, &ruleset.ingress);
+    let base = base(tag);
+    let body = &text.body;
+    Printed {
+        // The base chains stay for ever: if they were made anew, a packet could meet neither the old nor the new.
+        enforce: format!(
+            "table {TABLE} {{
+  chain forward {{
     type filter hook forward priority 10; policy accept;
-    ct state established,related accept
-    ip saddr . ip daddr @self accept
-{no_ipv6}{unknown_source}{unknown_destination}    ip saddr vmap @egress
-    ip daddr vmap @ingress
   }}
   chain input {{
     type filter hook input priority 10; policy accept;
-    ct state established,related accept
-{no_ipv6}{unknown_source}    ip saddr vmap @egress
   }}
+{body}}}
+flush chain {TABLE} forward
+flush chain {TABLE} input
+table {TABLE} {{
+{base}}}
+"
+        ),
+        retire: text.retire,
+    }
+}
+
+/// What a packet meets first. `from-pod` and `to-pod` return what they let pass, so that a packet between two pods of
+/// a node meets both its sender's and its receiver's rules.
+fn base(tag: u64) -> String {
+    // Neighbour discovery is ICMPv6 and stays, or interfaces log errors; it never leaves the link.
+    let from_pod = format!(
+        "    iifname \"{POD_INTERFACES}\" meta nfproto ipv6 meta l4proto != ipv6-icmp counter drop
+    iifname \"{POD_INTERFACES}\" meta nfproto ipv4 jump from-pod-{tag}
+"
+    );
+    format!(
+        "  chain forward {{
+    ct state established,related accept
+    ip saddr . ip daddr @self-{tag} accept
+{from_pod}    oifname \"{POD_INTERFACES}\" meta nfproto ipv4 jump to-pod-{tag}
+  }}
+  chain input {{
+    ct state established,related accept
+{from_pod}  }}
 "
     )
 }
 
-/// Sets are shared by the rules that need the same members.
+/// Text in the making. Sets are shared by the rules that need the same members.
 #[derive(Default)]
-struct Sets<'a> {
-    text: String,
-    peers: BTreeMap<&'a Intervals, String>,
-    ports: BTreeMap<&'a Traffic, String>,
+struct Text<'a> {
+    tag: u64,
+    body: String,
+    retire: String,
+    peers: BTreeMap<&'a Intervals, usize>,
+    ports: BTreeMap<&'a Traffic, usize>,
 }
 
-impl<'a> Sets<'a> {
-    fn chain(&mut self, index: usize, chain: &'a Chain) -> String {
-        let mut text = format!("  chain pods-{index} {{\n");
+impl<'a> Text<'a> {
+    fn set(&mut self, name: &str, kind: &str, elements: impl Iterator<Item = String>) {
+        let tag = self.tag;
+        let block = block(&format!("set {name}-{tag}"), kind, &list(elements));
+        self.body.push_str(&block);
+        self.retire.push_str(&format!("delete set {TABLE} {name}-{tag}\n"));
+    }
+
+    /// The grants of a chain return to the caller of `from-pod` or `to-pod`, which went here with `goto`.
+    fn chain(&mut self, index: usize, chain: &'a Chain) {
+        let mut rules = String::new();
         for (traffic, addresses) in &chain.grants {
             let peers = self.peers(chain.direction, addresses);
             let ports = self.ports(traffic);
-            line(&mut text, &format!("    {peers}{ports}return"));
+            rules.push_str(&format!("    {peers}{ports}return\n"));
         }
-        text.push_str("    counter drop\n  }\n");
-        text
+        self.add_chain(&format!("pods-{index}"), &format!("{rules}    counter drop\n"));
+    }
+
+    /// Every pod of the node is in the map, so that on a node with announcements a miss can be a refusal.
+    fn direction(&mut self, name: &str, address: &str, ruleset: &Ruleset, isolated: &BTreeMap<Ipv4Addr, usize>) {
+        let tag = self.tag;
+        let elements = ruleset.pods.iter().map(|pod| match isolated.get(pod) {
+            Some(index) => format!("{pod} : goto pods-{index}-{tag}"),
+            None => format!("{pod} : return"),
+        });
+        let map = format!("{name}-verdicts-{tag}");
+        let block = block(&format!("map {map}"), "type ipv4_addr : verdict", &list(elements));
+        self.body.push_str(&block);
+        let miss = if ruleset.announced { "    counter drop\n" } else { "" };
+        // What uses something else is added later and deleted earlier.
+        self.retire.insert_str(0, &format!("delete map {TABLE} {map}\n"));
+        self.add_chain(name, &format!("    ip {address} vmap @{map}\n{miss}"));
+    }
+
+    fn add_chain(&mut self, name: &str, rules: &str) {
+        let tag = self.tag;
+        self.body.push_str(&format!("  chain {name}-{tag} {{\n{rules}  }}\n"));
+        let line = format!("delete chain {TABLE} {name}-{tag}\n");
+        self.retire.insert_str(0, &line);
     }
 
     fn peers(&mut self, direction: Direction, addresses: &'a Addresses) -> String {
         let Addresses::Only(set) = addresses else {
             return String::new();
         };
-        let count = self.peers.len();
-        let name = self.peers.entry(set).or_insert_with(|| {
-            let name = format!("peers-{count}");
-            let elements = list(set.ranges().map(address_range));
-            self.text.push_str(&block(&format!("set {name}"), "type ipv4_addr; flags interval", &elements));
-            name
-        });
+        let next = self.peers.len();
+        let index = *self.peers.entry(set).or_insert(next);
+        if index == next {
+            let elements = set.ranges().map(address_range);
+            self.set(&format!("peers-{index}"), "type ipv4_addr; flags interval", elements);
+        }
         let end = match direction {
             Direction::Ingress => "saddr",
             Direction::Egress => "daddr",
         };
-        format!("ip {end} @{name} ")
+        format!("ip {end} @peers-{index}-{} ", self.tag)
     }
 
     fn ports(&mut self, traffic: &'a Traffic) -> String {
         let Traffic::Ports(ports) = traffic else {
             return String::new();
         };
-        let count = self.ports.len();
-        let name = self.ports.entry(traffic).or_insert_with(|| {
-            let name = format!("ports-{count}");
-            let elements = list(ports.iter().flat_map(|(protocol, numbers)| {
+        let next = self.ports.len();
+        let index = *self.ports.entry(traffic).or_insert(next);
+        if index == next {
+            let elements = ports.iter().flat_map(|(protocol, numbers)| {
                 let protocol = protocol.name();
                 numbers.ranges().map(move |(first, last)| format!("{protocol} . {first}-{last}"))
-            }));
-            self.text.push_str(&block(
-                &format!("set {name}"),
-                "type inet_proto . inet_service; flags interval",
-                &elements,
-            ));
-            name
-        });
-        format!("meta l4proto . th dport @{name} ")
+            });
+            let kind = "type inet_proto . inet_service; flags interval";
+            self.set(&format!("ports-{index}"), kind, elements);
+        }
+        format!("meta l4proto . th dport @ports-{index}-{} ", self.tag)
     }
 }
 
@@ -146,9 +185,4 @@ fn list(elements: impl Iterator<Item = String>) -> String {
 
 fn block(head: &str, kind: &str, elements: &str) -> String {
     format!("  {head} {{\n    {kind}\n{elements}  }}\n")
-}
-
-fn line(text: &mut String, content: &str) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "{content}");
 }
