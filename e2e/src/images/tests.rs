@@ -25,6 +25,29 @@ fn other_image_whose_name_starts_the_same_is_not_an_older_version() {
 }
 
 #[test]
+fn archive_names_the_image_by_tag_and_by_digest() {
+    let scratch = tempfile::tempdir().unwrap();
+    fs::create_dir(scratch.path().join("root")).unwrap();
+    archive::write(&Recipe::of(&ImageKind::Pause).unwrap(), "7", scratch.path()).unwrap();
+    let digest = fs::read_to_string(scratch.path().join(archive::DIGEST)).unwrap();
+    let index = crate::shell::command("tar")
+        .arg("-xOf")
+        .arg(scratch.path().join(archive::TAR))
+        .arg("./index.json")
+        .output()
+        .unwrap();
+    assert!(index.contains(r#""his.local/pause:7""#), "{index}");
+    assert!(index.contains(&format!(r#""his.local/pause@{digest}""#)), "{index}");
+}
+
+#[test]
+fn program_that_was_not_built_is_named() {
+    let missing = PathBuf::from("/no/such/his-operator");
+    let error = ensure(&ImageKind::Operator { operator: missing.clone(), agent: missing }).unwrap_err().to_string();
+    assert!(error.contains("/no/such/his-operator: build it first"), "{error}");
+}
+
+#[test]
 fn equal_trees_made_at_different_times_have_equal_digests() {
     let digest = |age: i64| {
         let scratch = tempfile::tempdir().unwrap();
