@@ -10,6 +10,7 @@
 
 pub mod cluster;
 pub mod control_plane;
+pub mod demo;
 pub mod forward;
 pub mod images;
 pub mod netpol;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use e2e::cluster::{self, Ports};
 use e2e::parts::{self, Part};
-use e2e::{forward, netpol};
+use e2e::{demo, forward, netpol};
 
 /// A real two-node Kubernetes on this machine, and what runs on it.
 #[derive(Debug, Parser)]
@@ -24,6 +24,8 @@ struct Cli {
 enum Command {
     /// Bring the local cluster up; does nothing if it is up.
     Up(PortArgs),
+    /// Set up everything that is missing, run the operator and a hospital, and show how to use them.
+    Demo,
     /// Remove the local cluster and everything it left.
     Down,
     /// Show what of the local cluster is running.
@@ -80,6 +82,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     let selected = cli.kubeconfig.as_deref();
     match cli.command {
         Command::Up(ports) => cluster::up(ports.into()).map(drop)?,
+        Command::Demo => runtime()?.block_on(demo::run())?,
         Command::Down => cluster::down()?,
         Command::Status => print!("{}", cluster::status()?),
         Command::LoadImage { tars } => tars.iter().try_for_each(|tar| cluster::load_image(tar))?,
