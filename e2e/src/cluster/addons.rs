@@ -1,4 +1,4 @@
-//! What a cluster from a provider would come with: DNS, a default StorageClass, a gateway.
+//! What a cluster from a provider would come with: DNS, a default storage class, a gateway.
 
 use std::fs;
 use std::time::Duration;
@@ -113,5 +113,6 @@ fn wait(layout: &Layout, what: &[&str]) -> Result<()> {
 }
 
 pub(super) fn kubectl(layout: &Layout) -> Result<Command> {
-    Ok(shell::command(parts::ensure(Part::Kubectl)?).arg("--kubeconfig").arg(layout.kubeconfig()))
+    let kubectl = shell::command(parts::ensure(Part::Kubectl)?).env("KUBECACHEDIR", layout.dir().join("kubectl"));
+    Ok(kubectl.arg("--kubeconfig").arg(layout.kubeconfig()))
 }

@@ -54,6 +54,7 @@ impl Node {
     }
 
     /// The other node.
+    #[must_use]
     pub fn peer(self) -> Node {
         Node { number: 3 - self.number }
     }

@@ -16,6 +16,7 @@ mod process;
 mod teardown;
 
 use std::env;
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ pub fn up(ports: Ports) -> Result<PathBuf> {
     packages::ensure(&PACKAGES)?;
     let layout = Layout::ours()?;
     let _lock = lock(&layout)?;
-    if is_complete(&layout, ports) {
+    if is_complete(&layout, ports) && revive(&layout) {
         progress::say(format!("the cluster is up; kubeconfig: {}", layout.kubeconfig().display()));
         return Ok(layout.kubeconfig());
     }
@@ -81,14 +82,13 @@ pub fn up(ports: Ports) -> Result<PathBuf> {
 /// Removes the cluster and everything it left behind.
 pub fn down() -> Result<()> {
     let layout = Layout::ours()?;
-    let lock = lock(&layout)?;
+    // The lock itself stays: who waits for it would otherwise hold a file that nobody else can see.
+    let _lock = lock(&layout)?;
     if teardown::is_needed(&layout) {
         progress::step("removing the cluster").run(|_| teardown::run(&layout))?;
     } else {
         progress::say("there is no cluster");
     }
-    fs::remove_file(layout.lock()).context("cannot remove the lock")?;
-    drop(lock);
     Ok(())
 }
 
@@ -101,11 +101,11 @@ pub fn status() -> Result<String> {
     let mut text = String::new();
     for name in plane::daemons() {
         let state = if process::is_running(&layout, &name) { "running" } else { "not running" };
-        text.push_str(&format!("{name:<26}{state}\n"));
+        writeln!(text, "{name:<26}{state}")?;
     }
     let complete = if layout.complete().exists() { "complete" } else { "incomplete: run `cargo e2e up` again" };
     let ready = if answers(&layout) { "ready" } else { "not ready" };
-    text.push_str(&format!("cluster is {complete}; API is {ready}; kubeconfig: {}\n", layout.kubeconfig().display()));
+    writeln!(text, "cluster is {complete}; API is {ready}; kubeconfig: {}", layout.kubeconfig().display())?;
     Ok(text)
 }
 
@@ -113,6 +113,16 @@ pub fn status() -> Result<String> {
 pub fn load_image(tar: &Path) -> Result<()> {
     let layout = existing()?;
     progress::step(format!("loading {}", tar.display())).run(|_| load::into_all_nodes(&layout, tar))
+}
+
+/// Ends a daemon of our cluster as a crash would: `kubelet-node2`, `kube-apiserver` and so on, see [`status`]. Pods go on.
+pub fn crash(daemon: &str) -> Result<()> {
+    process::crash(&existing()?, daemon)
+}
+
+/// Starts a daemon of our cluster that has ended.
+pub fn restart(daemon: &str) -> Result<()> {
+    process::revive(&existing()?, daemon)
 }
 
 /// The kubeconfig to use: the selected one, else that of our running cluster.
@@ -127,7 +137,8 @@ pub fn kubeconfig(selected: Option<&Path>) -> Result<PathBuf> {
 /// kubectl for that cluster.
 pub fn kubectl(selected: Option<&Path>) -> Result<Command> {
     let kubeconfig = kubeconfig(selected)?;
-    Ok(shell::command(parts::ensure(Part::Kubectl)?).env("KUBECONFIG", kubeconfig))
+    let cache = paths::cache_dir()?.join("kubectl");
+    Ok(shell::command(parts::ensure(Part::Kubectl)?).env("KUBECONFIG", kubeconfig).env("KUBECACHEDIR", cache))
 }
 
 fn existing() -> Result<Layout> {
@@ -152,9 +163,19 @@ fn lock(layout: &Layout) -> Result<File> {
 }
 
 fn is_complete(layout: &Layout, ports: Ports) -> bool {
-    fs::read_to_string(layout.complete()).is_ok_and(|found| found == signature(ports))
-        && plane::daemons().iter().all(|name| process::is_running(layout, name))
-        && answers(layout)
+    fs::read_to_string(layout.complete()).is_ok_and(|found| found == signature(ports)) && network::exists()
+}
+
+/// Starts again what has ended, and tells whether the cluster works then.
+fn revive(layout: &Layout) -> bool {
+    let dead = plane::daemons().into_iter().filter(|name| !process::is_running(layout, name));
+    let revived = dead.map(|name| {
+        progress::say(format!("{name} has ended; starting it again"));
+        process::revive(layout, &name)
+    });
+    // A busy machine may need a moment.
+    revived.collect::<Result<()>>().is_ok()
+        && process::wait_for(layout, "kube-apiserver", Duration::from_secs(30), || answers(layout)).is_ok()
 }
 
 /// A cluster made by another version of the harness, or on other ports, is made anew.
@@ -163,7 +184,9 @@ fn signature(ports: Ports) -> String {
 }
 
 fn answers(layout: &Layout) -> bool {
-    addons::kubectl(layout).and_then(|kubectl| kubectl.args(["get", "--raw=/readyz"]).succeeds()).unwrap_or(false)
+    addons::kubectl(layout)
+        .and_then(|kubectl| kubectl.args(["--request-timeout=10s", "get", "--raw=/readyz"]).succeeds())
+        .unwrap_or(false)
 }
 
 fn create(layout: &Layout, ports: Ports) -> Result<()> {
@@ -203,13 +226,15 @@ fn start_forward(layout: &Layout, authority: &Authority, ports: Ports) -> Result
     let server = format!("https://127.0.0.1:{}", ports.api);
     authority.kubeconfig(&layout.kubeconfig(), &server, &authority.client("user", "admin", &["system:masters"])?)?;
     plane::identity(layout, authority, "forward", "his-forward", &["system:masters"])?;
-    let arguments = ["forward", "--api-port", &ports.api.to_string(), "--gateway-port", &ports.gateway.to_string()]
-        .map(str::to_owned);
-    let program = layout.program();
-    process::start(
-        layout,
-        &Daemon { name: "forward", node: FIRST, inside: false, program: &program, arguments: &arguments },
-    )?;
+    let arguments = ["forward", "--api-port", &ports.api.to_string(), "--gateway-port", &ports.gateway.to_string()];
+    let daemon = Daemon {
+        name: "forward".to_owned(),
+        // It enters the namespace by itself, after it has opened its ports on the host.
+        netns: None,
+        program: layout.program(),
+        arguments: arguments.map(str::to_owned).to_vec(),
+    };
+    process::start(layout, &daemon)?;
     process::wait_for(layout, "forward", Duration::from_secs(20), || answers(layout))
 }
 
@@ -228,12 +253,13 @@ pub fn forward(ports: Ports) -> Result<Forward> {
 
 fn start_enforcer(layout: &Layout, authority: &Authority) -> Result<()> {
     plane::identity(layout, authority, "netpol", "his-netpol", &["system:masters"])?;
-    let program = layout.program();
-    let arguments = ["netpol-enforcer".to_owned()];
-    process::start(
-        layout,
-        &Daemon { name: "netpol-enforcer", node: FIRST, inside: true, program: &program, arguments: &arguments },
-    )
+    let daemon = Daemon {
+        name: "netpol-enforcer".to_owned(),
+        netns: Some(FIRST.netns()),
+        program: layout.program(),
+        arguments: vec!["netpol-enforcer".to_owned()],
+    };
+    process::start(layout, &daemon)
 }
 
 /// What the `netpol-enforcer` daemon works on. Its files lie beside this kubeconfig, as beside that of users.

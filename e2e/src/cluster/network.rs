@@ -3,6 +3,8 @@
 //! Guarantees that nothing in a node or pod can reach an address outside: there is no default route in the nodes, no
 //! translation of addresses, and no interface on the host.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::layout::{FIRST, NODES, Node, SERVICES};
@@ -31,10 +33,15 @@ pub(super) fn create() -> Result<()> {
     Ok(())
 }
 
+/// Whether the namespaces are there; a restart of the machine removes them.
+pub(super) fn exists() -> bool {
+    NODES.iter().all(|node| Path::new("/run/netns").join(node.netns()).exists())
+}
+
 /// Removes the namespaces, and with them every interface in them.
 pub(super) fn remove() -> Result<()> {
     for node in NODES {
-        if std::path::Path::new("/run/netns").join(node.netns()).exists() {
+        if Path::new("/run/netns").join(node.netns()).exists() {
             command("ip").args(["netns", "del", &node.netns()]).output()?;
         }
     }

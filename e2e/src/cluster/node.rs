@@ -1,5 +1,7 @@
 //! A node: containerd, kubelet and kube-proxy in a network namespace, with directories and control groups of its own.
 
+#![allow(clippy::disallowed_macros, reason = "configuration of other programs, for which there are no types here")]
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -42,11 +44,13 @@ fn start_containerd(layout: &Layout, node: Node) -> Result<()> {
     let config = dir.join("containerd.toml");
     write(&config, &containerd_config(layout, node, &images::ensure(&ImageKind::Pause)?.by_tag()))?;
     let name = format!("containerd-{}", node.name());
-    let arguments = ["--config".to_owned(), config.display().to_string()];
-    process::start(
-        layout,
-        &Daemon { name: &name, node, inside: true, program: Path::new("containerd"), arguments: &arguments },
-    )?;
+    let daemon = Daemon {
+        name: name.clone(),
+        netns: Some(node.netns()),
+        program: "containerd".into(),
+        arguments: vec!["--config".to_owned(), config.display().to_string()],
+    };
+    process::start(layout, &daemon)?;
     let answers = ctr(layout, node).arg("version");
     process::wait_for(layout, &name, Duration::from_secs(30), || answers.succeeds().unwrap_or(false))
 }
@@ -171,9 +175,13 @@ fn start_proxy(layout: &Layout, authority: &Authority, node: Node) -> Result<()>
 }
 
 fn run(layout: &Layout, node: Node, part: Part, (kind, arguments): (&str, &[String])) -> Result<()> {
-    let program = parts::ensure(part)?;
-    let name = format!("{kind}-{}", node.name());
-    process::start(layout, &Daemon { name: &name, node, inside: true, program: &program, arguments })
+    let daemon = Daemon {
+        name: format!("{kind}-{}", node.name()),
+        netns: Some(node.netns()),
+        program: parts::ensure(part)?,
+        arguments: arguments.to_vec(),
+    };
+    process::start(layout, &daemon)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

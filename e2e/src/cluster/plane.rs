@@ -117,8 +117,13 @@ fn scheduler(layout: &Layout, authority: &Authority) -> Result<()> {
 }
 
 fn run(layout: &Layout, name: &str, part: Part, arguments: &[String]) -> Result<()> {
-    let program = parts::ensure(part)?;
-    process::start(layout, &Daemon { name, node: FIRST, inside: true, program: &program, arguments })
+    let daemon = Daemon {
+        name: name.to_owned(),
+        netns: Some(FIRST.netns()),
+        program: parts::ensure(part)?,
+        arguments: arguments.to_vec(),
+    };
+    process::start(layout, &daemon)
 }
 
 /// Every daemon that a complete cluster has.

@@ -4,16 +4,17 @@
 //! there is no moment at which it runs and cannot be found. Must never signal a process outside that group.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use super::cgroup;
-use super::layout::{Layout, Node};
+use super::layout::Layout;
 use crate::shell;
 
 const POLL: Duration = Duration::from_millis(50);
@@ -23,37 +24,67 @@ const ENTER: &str =
     r#"echo "$$" >"$1/cgroup.procs" && cat "/proc/$$/stat" >"$2.new" && mv "$2.new" "$2" && shift 2 && exec "$@""#;
 
 /// A program to keep running.
-#[derive(Debug)]
-pub(super) struct Daemon<'a> {
-    pub name: &'a str,
-    pub node: Node,
-    /// Whether it lives in the network of its node; otherwise in that of the host.
-    pub inside: bool,
-    pub program: &'a Path,
-    pub arguments: &'a [String],
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Daemon {
+    pub name: String,
+    /// The network namespace it lives in; otherwise that of the host.
+    pub netns: Option<String>,
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
 }
 
-/// Starts a daemon unless it is running.
+/// Starts a daemon, and remembers how, so that [`revive`] can start it again.
 pub(super) fn start(layout: &Layout, daemon: &Daemon) -> Result<()> {
-    if is_running(layout, daemon.name) {
+    let recipe = serde_json::to_vec(daemon).context("cannot describe a daemon")?;
+    fs::write(recipe_path(layout, &daemon.name), recipe).context("cannot write down a daemon")?;
+    revive(layout, &daemon.name)
+}
+
+/// Starts a daemon again unless it is running.
+pub(super) fn revive(layout: &Layout, name: &str) -> Result<()> {
+    if is_running(layout, name) {
         return Ok(());
     }
-    let record = layout.run().join(daemon.name);
-    let log = layout.log(daemon.name);
+    let recipe = fs::read(recipe_path(layout, name)).with_context(|| format!("the cluster has no daemon {name}"))?;
+    let daemon: Daemon = serde_json::from_slice(&recipe).with_context(|| format!("daemon {name} is not described"))?;
+    let record = layout.run().join(name);
+    if record.exists() {
+        fs::remove_file(&record).context("cannot remove the record of an ended daemon")?;
+    }
+    let log = layout.log(name);
     let mut command =
         shell::command("setsid").args(["--fork", "sh", "-c", ENTER, "sh"]).arg(cgroup::daemons()?).arg(&record);
-    if daemon.inside {
-        command = command.arg("nsenter").arg(format!("--net=/run/netns/{}", daemon.node.netns())).arg("--");
+    if let Some(netns) = &daemon.netns {
+        command = command.arg("nsenter").arg(format!("--net=/run/netns/{netns}")).arg("--");
     }
-    command.arg(daemon.program).args(daemon.arguments).dir(layout.dir()).output_to(&log)?;
+    command.arg(&daemon.program).args(&daemon.arguments).dir(layout.dir()).output_to(&log)?;
     let deadline = Instant::now() + Duration::from_secs(10);
     while !record.exists() {
         if Instant::now() > deadline {
-            bail!("{} did not start; its last words:\n{}", daemon.name, shell::last_lines_of(&log, 20));
+            bail!("{name} did not start; its last words:\n{}", shell::last_lines_of(&log, 20));
         }
         thread::sleep(POLL);
     }
     Ok(())
+}
+
+/// Ends one daemon at once, as a crash would.
+pub(super) fn crash(layout: &Layout, name: &str) -> Result<()> {
+    let recorded = fs::read_to_string(layout.run().join(name)).unwrap_or_default();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while is_running(layout, name) {
+        let Some(identity) = Identity::parse(&recorded) else { break };
+        if Instant::now() > deadline {
+            bail!("{name} does not end, even when killed");
+        }
+        send(identity.pid, Signal::SIGKILL)?;
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+fn recipe_path(layout: &Layout, name: &str) -> PathBuf {
+    layout.run().join(format!("{name}.json"))
 }
 
 /// Whether the daemon that wrote the record is still the process with that pid.

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -24,13 +25,14 @@ pub(super) fn is_needed(layout: &Layout) -> bool {
 pub(super) fn run(layout: &Layout) -> Result<()> {
     process::kill_all()?;
     let sockets = shim_sockets(layout);
+    let sandboxes = sandboxes(layout);
     unmount_below(layout.dir())?;
     network::remove()?;
     cgroup::remove()?;
     for socket in sockets {
         remove_file(&socket)?;
     }
-    remove_traces(layout)?;
+    remove_traces(layout, &sandboxes)?;
     match fs::remove_dir_all(layout.dir()) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", layout.dir().display()))
@@ -70,23 +72,57 @@ fn unescaped(path: &str) -> String {
     path.replace(r"\040", " ").replace(r"\011", "\t").replace(r"\134", r"\")
 }
 
+/// Names of all sandboxes that the nodes still knew.
+fn sandboxes(layout: &Layout) -> Vec<String> {
+    let known = |node| layout.node(node).join("containerd/root/io.containerd.grpc.v1.cri/sandboxes");
+    NODES.iter().flat_map(|node| entries(&known(*node))).filter_map(|path| file_name(&path)).collect()
+}
+
 /// Files that kubelet and CNI put into shared directories, whatever they are told.
-fn remove_traces(layout: &Layout) -> Result<()> {
-    for link in entries("/var/log/containers") {
+fn remove_traces(layout: &Layout, sandboxes: &[String]) -> Result<()> {
+    for link in entries(Path::new("/var/log/containers")) {
         if fs::read_link(&link).is_ok_and(|target| target.starts_with(layout.dir())) {
             remove_file(&link)?;
         }
     }
-    for result in entries("/var/lib/cni/results") {
-        let name = result.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if NODES.iter().any(|node| name.starts_with(&format!("{}-", node.netns()))) {
+    for result in entries(Path::new("/var/lib/cni/results")) {
+        let name = file_name(&result).unwrap_or_default();
+        if sandboxes.iter().any(|sandbox| name.contains(sandbox.as_str())) {
             remove_file(&result)?;
         }
     }
-    Ok(())
+    // Refused means that no kubelet listens there: the socket was ours, or nobody's.
+    let socket = Path::new("/var/lib/kubelet/device-plugins/kubelet.sock");
+    if UnixStream::connect(socket).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+        remove_file(socket)?;
+    }
+    SHARED.iter().try_for_each(|dir| remove_if_empty(Path::new(dir)))
 }
 
-fn entries(dir: &str) -> Vec<PathBuf> {
+/// Directories that exist only because a kubelet or CNI plugin once ran; children first.
+const SHARED: [&str; 5] = [
+    "/var/lib/kubelet/device-plugins",
+    "/var/lib/kubelet",
+    "/var/lib/cni/results",
+    "/var/lib/cni",
+    "/var/log/containers",
+];
+
+fn remove_if_empty(dir: &Path) -> Result<()> {
+    match fs::remove_dir(dir) {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+            Err(error).with_context(|| format!("cannot remove {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn file_name(path: &Path) -> Option<String> {
+    Some(path.file_name()?.to_str()?.to_owned())
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    // Absent means that there is nothing to look at.
     fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Must never be used for anything a person relies on: keys lie unencrypted beside the cluster they belong to.
 
+#![allow(clippy::disallowed_macros, reason = "configuration of other programs, for which there are no types here")]
+
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
