@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn the_same_words_are_not_repeated_until_they_are_old() {
         let (mut sent, start) = (Sent::default(), Instant::now());
-        let after = |minutes| start + Duration::from_secs(60 * minutes);
+        let after = |minutes: u64| start + Duration::from_secs(60 * minutes);
         assert!(sent.is_news("u", "Failed", "a", start));
         assert!(!sent.is_news("u", "Failed", "a", after(20)));
         assert!(sent.is_news("v", "Failed", "a", after(20)));

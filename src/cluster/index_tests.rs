@@ -1,0 +1,160 @@
+use serde_json::json;
+
+use super::*;
+use crate::objects::kind::{CONFIG_MAP, HTTP_ROUTE, ROLE_BINDING, SECRET};
+
+fn tenant(name: &str, created: &str, host: &str) -> HospitalTenant {
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "uid": format!("uid-{name}"), "generation": 1, "creationTimestamp": created},
+        "spec": {"application": {"name": "emr", "version": "1"}, "host": host}
+    }))
+    .unwrap()
+}
+
+fn object(kind: Kind, namespace: &str, name: &str, tenant: Option<&str>) -> DynamicObject {
+    let labels = tenant.map(|tenant| json!({"his-operator.io/tenant": tenant})).unwrap_or_default();
+    serde_json::from_value(json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"namespace": namespace, "name": name, "labels": labels}, "data": {"a": "b"}})).unwrap()
+}
+
+fn binding(tenant: &str) -> DynamicObject {
+    let mut binding = object(ROLE_BINDING, &names::namespace(tenant), "operator", Some(tenant));
+    binding.data = json!({"roleRef": {"name": names::TENANT_ROLE}});
+    binding
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn with_tenants(names: &[&str]) -> Index {
+    let mut index = Index::default();
+    for name in names {
+        index.tenant(&tenant(name, "2026-01-01T00:00:00Z", &format!("{name}.example.org")));
+    }
+    index
+}
+
+#[test]
+fn a_changed_child_wakes_its_tenant_and_an_unchanged_one_nobody() {
+    let mut index = with_tenants(&["a", "b"]);
+    let child = object(CONFIG_MAP, "his-a", "web", Some("a"));
+    assert_eq!(index.apply(CONFIG_MAP, child.clone()).wake, set(&["a"]));
+    assert_eq!(index.apply(CONFIG_MAP, child.clone()).wake, set(&[]));
+    let seen = index.observe(&tenant("a", "2026-01-01T00:00:00Z", "a.example.org"));
+    assert_eq!(seen.get(CONFIG_MAP, "his-a", "web"), Some(&child));
+    assert!(index.observe(&tenant("b", "2026-01-01T00:00:00Z", "b.example.org")).objects.is_empty());
+    assert_eq!(index.remove(CONFIG_MAP, &("his-a".to_owned(), "web".to_owned())).wake, set(&["a"]));
+}
+
+#[test]
+fn a_forged_label_moves_no_object_into_another_tenants_view() {
+    let mut index = with_tenants(&["a", "b"]);
+    index.apply(CONFIG_MAP, object(CONFIG_MAP, "his-a", "web", Some("a")));
+    assert_eq!(index.apply(CONFIG_MAP, object(CONFIG_MAP, "his-a", "web", Some("b"))).wake, set(&["a"]));
+    for name in ["a", "b"] {
+        assert!(index.observe(&tenant(name, "2026-01-01T00:00:00Z", "x.example.org")).objects.is_empty());
+    }
+}
+
+#[test]
+fn a_namespace_without_our_label_is_seen_by_its_name() {
+    let mut index = with_tenants(&["a"]);
+    let mut strange = object(NAMESPACE, "", "his-a", None);
+    strange.metadata.namespace = None;
+    assert_eq!(index.apply(NAMESPACE, strange).wake, set(&["a"]));
+    assert!(index.observe(&tenant("a", "2026-01-01T00:00:00Z", "a.example.org")).get(NAMESPACE, "", "his-a").is_some());
+    let mut other = object(NAMESPACE, "", "kube-system", None);
+    other.metadata.namespace = None;
+    assert_eq!(index.apply(NAMESPACE, other), Effects::default());
+}
+
+#[test]
+fn a_complete_list_removes_what_it_does_not_contain_and_nothing_of_other_kinds() {
+    let mut index = with_tenants(&["a", "b"]);
+    for (kind, tenant) in [(CONFIG_MAP, "a"), (CONFIG_MAP, "b"), (HTTP_ROUTE, "a")] {
+        index.apply(kind, object(kind, &names::namespace(tenant), "web", Some(tenant)));
+    }
+    let source = Source { kind: CONFIG_MAP, namespace: None };
+    let effects = index.retain(&source, &[("his-b".to_owned(), "web".to_owned())].into());
+    assert_eq!(effects.into_iter().flat_map(|effects| effects.wake).collect::<BTreeSet<_>>(), set(&["a"]));
+    index.serves(HTTP_ROUTE.crd.unwrap(), true);
+    let seen = index.observe(&tenant("a", "2026-01-01T00:00:00Z", "a.example.org"));
+    assert!(seen.get(CONFIG_MAP, "his-a", "web").is_none() && seen.get(HTTP_ROUTE, "his-a", "web").is_some());
+}
+
+#[test]
+fn objects_of_a_kind_are_hidden_until_the_api_server_has_listed_it() {
+    let mut index = with_tenants(&["a"]);
+    index.apply(HTTP_ROUTE, object(HTTP_ROUTE, "his-a", "public", Some("a")));
+    let view = |index: &Index| index.observe(&tenant("a", "2026-01-01T00:00:00Z", "a.example.org"));
+    assert!(view(&index).objects.is_empty() && !view(&index).serves(HTTP_ROUTE));
+    assert_eq!(index.serves(HTTP_ROUTE.crd.unwrap(), true).wake, set(&["a"]));
+    assert!(!view(&index).objects.is_empty() && view(&index).serves(HTTP_ROUTE));
+}
+
+#[test]
+fn a_namespace_is_watched_from_its_binding_until_the_tenant_or_the_binding_goes() {
+    let mut index = with_tenants(&["a"]);
+    assert_eq!(index.apply(ROLE_BINDING, binding("b")).namespace, None);
+    assert_eq!(index.apply(ROLE_BINDING, binding("a")).namespace, Some(("a".to_owned(), true)));
+    assert_eq!(index.apply(ROLE_BINDING, binding("a")).namespace, None);
+    assert_eq!(index.tenant_gone("a").namespace, Some(("a".to_owned(), false)));
+    assert_eq!(index.tenant(&tenant("a", "2026-01-01T00:00:00Z", "x")).namespace, Some(("a".to_owned(), true)));
+    let key = ("his-a".to_owned(), "operator".to_owned());
+    assert_eq!(index.remove(ROLE_BINDING, &key).namespace, Some(("a".to_owned(), false)));
+}
+
+#[test]
+fn absence_of_secrets_proves_nothing_before_the_first_answer() {
+    let mut index = with_tenants(&["a"]);
+    assert!(index.is_settled("a"));
+    index.ask("a", [SECRET]);
+    assert!(!index.is_settled("a"));
+    assert_eq!(index.answered("a", SECRET).wake, set(&["a"]));
+    assert!(index.is_settled("a"));
+    assert_eq!(index.answered("a", SECRET), Effects::default());
+}
+
+#[test]
+fn secrets_of_people_are_seen_by_name_in_the_tenants_own_namespace() {
+    let mut index = with_tenants(&["a"]);
+    index.apply(SECRET, object(SECRET, "his-a", "cache-password", None));
+    assert!(index.observe(&tenant("a", "2026-01-01T00:00:00Z", "x")).get(SECRET, "his-a", "cache-password").is_some());
+    index.forget("a");
+    assert!(index.observe(&tenant("a", "2026-01-01T00:00:00Z", "x")).objects.is_empty());
+}
+
+#[test]
+fn the_older_tenant_holds_a_host_and_the_other_is_woken_when_it_lets_go() {
+    let mut index = Index::default();
+    index.tenant(&tenant("old", "2026-01-01T00:00:00Z", "x.example.org"));
+    let young = tenant("young", "2026-02-01T00:00:00Z", "x.example.org");
+    index.tenant(&young);
+    assert_eq!(index.observe(&young).taken_hosts, [("x.example.org".to_owned(), "old".to_owned())].into());
+    assert!(index.tenant(&tenant("old", "2026-01-01T00:00:00Z", "y.example.org")).wake.contains("young"));
+    assert!(index.observe(&young).taken_hosts.is_empty());
+}
+
+#[test]
+fn a_status_update_wakes_nobody() {
+    let mut index = with_tenants(&["a"]);
+    let mut same = tenant("a", "2026-01-01T00:00:00Z", "a.example.org");
+    same.metadata.resource_version = Some("9".to_owned());
+    same.status = Some(crate::api::v1alpha1::HospitalTenantStatus::default());
+    assert_eq!(index.tenant(&same).wake, set(&[]));
+    same.metadata.generation = Some(2);
+    assert_eq!(index.tenant(&same).wake, set(&["a"]));
+}
+
+#[test]
+fn only_tenants_that_name_a_definition_are_woken_by_it() {
+    let mut index = with_tenants(&["a"]);
+    let mut other = tenant("b", "2026-01-01T00:00:00Z", "b.example.org");
+    other.spec.platform = Some("second".to_owned());
+    index.tenant(&other);
+    let platform = |generation| HospitalPlatform { metadata: kube::core::ObjectMeta { generation: Some(generation), ..Default::default() }, ..Default::default() };
+    assert_eq!(index.platform("default", Some(platform(1))).wake, set(&["a"]));
+    assert_eq!(index.platform("default", Some(platform(1))).wake, set(&[]));
+    assert_eq!(index.platform("default", Some(platform(2))).wake, set(&["a"]));
+    assert_eq!(index.platform("default", None).wake, set(&["a"]));
+}

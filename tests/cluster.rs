@@ -1,0 +1,375 @@
+//! Caches, writer and lease against a real kube-apiserver.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use his_operator::{
+    api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant, HospitalTenantStatus},
+    capabilities,
+    cluster::{Caches, Candidate, Election, Error, Fence, Timing, Writer, needs_rescue, twin_of},
+    metrics::Metrics,
+    names,
+    objects::{
+        Generated, Kind, Material, Object, Ref,
+        kind::{CONFIG_MAP, HTTP_ROUTE, NAMESPACE, NETWORK_POLICY, SECRET},
+    },
+    ports::{SystemClock, SystemEntropy},
+};
+use his_operator_e2e::control_plane::ControlPlane;
+use k8s_openapi::{
+    api::core::v1::{Namespace, Secret},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, CustomResourceExt, Resource, ResourceExt,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Polls a condition until it holds.
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn put(client: &Client, kind: Kind, body: Value) -> DynamicObject {
+    let object = Object::new(kind, &body);
+    let api: Api<DynamicObject> = if object.at.namespace.is_empty() {
+        Api::all_with(client.clone(), &kind.api_resource())
+    } else {
+        Api::namespaced_with(client.clone(), &object.at.namespace, &kind.api_resource())
+    };
+    api.patch(&object.at.name, &PatchParams::apply("test").force(), &Patch::Apply(&object.body)).await.unwrap()
+}
+
+async fn establish(client: &Client, crd: CustomResourceDefinition) {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    api.create(&PostParams::default(), &crd).await.unwrap();
+    eventually("CRD established", async || {
+        let crd = api.get_status(&crd.name_any()).await.unwrap();
+        let conditions = crd.status.and_then(|status| status.conditions).unwrap_or_default();
+        conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True")
+    })
+    .await;
+}
+
+async fn own_crds(client: &Client) {
+    establish(client, HospitalTenant::crd()).await;
+    establish(client, HospitalPlatform::crd()).await;
+    establish(client, HospitalApplication::crd()).await;
+}
+
+fn route_crd() -> CustomResourceDefinition {
+    serde_json::from_value(json!({
+        "metadata": {"name": HTTP_ROUTE.crd, "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"}},
+        "spec": {
+            "group": HTTP_ROUTE.group, "scope": "Namespaced",
+            "names": {"kind": HTTP_ROUTE.kind, "plural": HTTP_ROUTE.plural},
+            "versions": [{"name": HTTP_ROUTE.version, "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]
+        }
+    }))
+    .unwrap()
+}
+
+async fn tenant(client: &Client, name: &str) -> HospitalTenant {
+    let tenant: HospitalTenant = serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "spec": {"application": {"name": "emr", "version": "1"}, "host": format!("{name}.example.org")}
+    }))
+    .unwrap();
+    Api::<HospitalTenant>::all(client.clone()).create(&PostParams::default(), &tenant).await.unwrap()
+}
+
+fn labelled(name: &str, namespace: &str, tenant: &str) -> Value {
+    json!({"name": name, "namespace": namespace, "labels": {names::MANAGED_BY: names::PRODUCT, names::TENANT: tenant}})
+}
+
+async fn namespace(client: &Client, name: &str) {
+    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+    Api::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+}
+
+fn writer(client: Client, fence: Fence) -> (Writer, Arc<Metrics>) {
+    let metrics = Arc::new(Metrics::default());
+    (Writer::new(client, fence, Arc::clone(&metrics), Arc::new(SystemClock), Arc::new(SystemEntropy)), metrics)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caches_follow_the_cluster_and_observing_costs_no_request() {
+    let plane = ControlPlane::start().await.unwrap();
+    let client = plane.client();
+    own_crds(&client).await;
+    let hospital = tenant(&client, "st-elsewhere").await;
+    let operator = plane.client_for("operator", &["system:masters"]).await.unwrap();
+    let (caches, mut woken) = Caches::start(operator, capabilities::kinds(), Arc::default());
+    timeout(PATIENCE, caches.synced()).await.unwrap();
+    assert_eq!(timeout(PATIENCE, woken.next()).await.unwrap().unwrap().name, "st-elsewhere");
+
+    // A namespace that somebody else made is seen by its name.
+    namespace(&client, "his-st-elsewhere").await;
+    eventually("namespace seen", async || caches.observe(&hospital).get(NAMESPACE, "", "his-st-elsewhere").is_some()).await;
+    assert_eq!(timeout(PATIENCE, woken.next()).await.unwrap().unwrap().name, "st-elsewhere");
+
+    let at = labelled("web", "his-st-elsewhere", "st-elsewhere");
+    put(&client, CONFIG_MAP, json!({"metadata": at, "data": {"a": "b"}})).await;
+    eventually("child seen", async || caches.observe(&hospital).get(CONFIG_MAP, "his-st-elsewhere", "web").is_some()).await;
+    let seen = caches.observe(&hospital);
+    let map = seen.get(CONFIG_MAP, "his-st-elsewhere", "web").unwrap();
+    assert_eq!((map.data["data"]["a"].as_str(), &map.metadata.managed_fields), (Some("b"), &None));
+
+    secrets_are_seen_once_the_namespace_lets_the_operator_in(&client, &caches, &hospital).await;
+    kinds_come_and_go_with_their_crd(&client, &caches, &hospital).await;
+
+    let requests = async || plane.requests_by("operator").unwrap().len();
+    let mut before = requests().await;
+    eventually("quiet", async || {
+        sleep(Duration::from_millis(300)).await;
+        let now = requests().await;
+        std::mem::replace(&mut before, now) == now
+    })
+    .await;
+    for _ in 0..100 {
+        assert!(!caches.observe(&hospital).objects.is_empty());
+    }
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(requests().await, before);
+}
+
+async fn secrets_are_seen_once_the_namespace_lets_the_operator_in(client: &Client, caches: &Caches, hospital: &HospitalTenant) {
+    let secret = json!({"metadata": {"name": "cache-password", "namespace": "his-st-elsewhere"}, "stringData": {"password": "hunter2"}});
+    put(client, SECRET, secret).await;
+    assert!(caches.observe(hospital).get(SECRET, "his-st-elsewhere", "cache-password").is_none());
+    let binding = json!({
+        "metadata": labelled("his-operator", "his-st-elsewhere", "st-elsewhere"),
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": names::TENANT_ROLE},
+        "subjects": [{"kind": "ServiceAccount", "name": "his-operator", "namespace": "his-operator-system"}],
+    });
+    put(client, his_operator::objects::kind::ROLE_BINDING, binding).await;
+    let seen = async || caches.observe(hospital).get(SECRET, "his-st-elsewhere", "cache-password").cloned();
+    eventually("secret seen", async || seen().await.is_some()).await;
+    assert!(seen().await.unwrap().data.is_null(), "metadata only");
+    assert!(caches.is_settled(hospital));
+}
+
+async fn kinds_come_and_go_with_their_crd(client: &Client, caches: &Caches, hospital: &HospitalTenant) {
+    assert!(!caches.observe(hospital).serves(HTTP_ROUTE));
+    establish(client, route_crd()).await;
+    eventually("kind served", async || caches.observe(hospital).serves(HTTP_ROUTE)).await;
+    put(client, HTTP_ROUTE, json!({"metadata": labelled("public", "his-st-elsewhere", "st-elsewhere")})).await;
+    let seen = async || caches.observe(hospital).get(HTTP_ROUTE, "his-st-elsewhere", "public").is_some();
+    eventually("route seen", seen).await;
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    crds.delete(HTTP_ROUTE.crd.unwrap(), &DeleteParams::default()).await.unwrap();
+    eventually("kind gone", async || !caches.observe(hospital).serves(HTTP_ROUTE) && !seen().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_is_refused_holds_up_no_other() {
+    let plane = ControlPlane::start().await.unwrap();
+    let client = plane.client();
+    own_crds(&client).await;
+    let hospital = tenant(&client, "st-elsewhere").await;
+    let rules = json!([
+        {"apiGroups": [names::GROUP, "apiextensions.k8s.io"], "resources": ["*"], "verbs": ["*"]},
+        {"apiGroups": [""], "resources": ["configmaps", "namespaces"], "verbs": ["list", "watch"]},
+    ]);
+    for (kind, body) in [
+        ("ClusterRole", json!({"rules": rules})),
+        (
+            "ClusterRoleBinding",
+            json!({
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "narrow"},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "narrow"}],
+            }),
+        ),
+    ] {
+        let gvk = kube::api::GroupVersionKind::gvk("rbac.authorization.k8s.io", "v1", kind);
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &kube::api::ApiResource::from_gvk(&gvk));
+        let mut object = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": "narrow"}});
+        object.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    }
+    let metrics = Arc::new(Metrics::default());
+    let narrow = plane.client_for("narrow", &[]).await.unwrap();
+    let (caches, _woken) = Caches::start(narrow, capabilities::kinds(), Arc::clone(&metrics));
+    timeout(PATIENCE, caches.synced()).await.unwrap();
+    assert!(metrics.text().contains(r#"kind="Deployment",reason="forbidden""#));
+    namespace(&client, "his-st-elsewhere").await;
+    let at = labelled("web", "his-st-elsewhere", "st-elsewhere");
+    put(&client, CONFIG_MAP, json!({"metadata": at})).await;
+    eventually("child seen", async || caches.observe(&hospital).get(CONFIG_MAP, "his-st-elsewhere", "web").is_some()).await;
+}
+
+fn generated(name: &str) -> Generated {
+    let metadata = labelled(name, "his-st-elsewhere", "st-elsewhere");
+    let values = [("password".to_owned(), Material::Password(24)), ("user".to_owned(), Material::Literal("app".to_owned()))];
+    Generated { object: Object::new(SECRET, &json!({"metadata": metadata})), values: values.into() }
+}
+
+fn content(secret: &Secret) -> BTreeMap<String, Vec<u8>> {
+    secret.data.clone().unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_is_made_once_and_comes_back_with_its_value_when_deleted() {
+    let plane = ControlPlane::start().await.unwrap();
+    let client = plane.client();
+    namespace(&client, "his-st-elsewhere").await;
+    let (writer, metrics) = writer(client.clone(), Fence::open());
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), "his-st-elsewhere");
+    let wanted = generated("database");
+    let at = wanted.object.at.clone();
+
+    writer.generate(&wanted).await.unwrap();
+    let first = secrets.get("database").await.unwrap();
+    assert_eq!((content(&first)["password"].len(), content(&first)["user"].as_slice()), (24, b"app".as_slice()));
+    assert_eq!((first.immutable, first.finalizers()), (Some(true), [names::KEEP_FINALIZER.to_owned()].as_slice()));
+    writer.generate(&wanted).await.unwrap();
+    assert_eq!(content(&secrets.get("database").await.unwrap()), content(&first));
+    assert_eq!(metrics.writes("delete", "Secret", "ok"), 0);
+
+    // Deleted by somebody: restored, under a new UID, with the old value, and nothing left behind.
+    secrets.delete("database", &DeleteParams::default()).await.unwrap();
+    assert!(secrets.get("database").await.unwrap().metadata.deletion_timestamp.is_some());
+    assert!(writer.restore_secret(&at).await.unwrap());
+    let second = secrets.get("database").await.unwrap();
+    assert_eq!((content(&second), second.metadata.deletion_timestamp.is_some()), (content(&first), false));
+    assert_ne!(second.uid(), first.uid());
+    assert_eq!(second.labels(), first.labels());
+    assert!(secrets.get_opt(&twin_of(&at).name).await.unwrap().is_none());
+
+    // The operator died after it had let the original go: generating must not invent a new password.
+    let mut twin = second.clone();
+    twin.metadata = kube::core::ObjectMeta { name: Some(twin_of(&at).name), finalizers: second.metadata.finalizers.clone(), ..Default::default() };
+    secrets.create(&PostParams::default(), &twin).await.unwrap();
+    secrets.delete("database", &DeleteParams::default()).await.unwrap();
+    let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    secrets.patch("database", &PatchParams::default(), &free).await.unwrap();
+    assert!(secrets.get_opt("database").await.unwrap().is_none());
+    writer.generate(&wanted).await.unwrap();
+    assert_eq!(content(&secrets.get("database").await.unwrap()), content(&first));
+    assert!(secrets.get_opt(&twin_of(&at).name).await.unwrap().is_none());
+    assert!(!needs_rescue(&his_operator::objects::Observed::default(), &at));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_writer_sends_only_what_is_needed_permitted_and_harmless() {
+    let plane = ControlPlane::start().await.unwrap();
+    let client = plane.client();
+    own_crds(&client).await;
+    namespace(&client, "his-st-elsewhere").await;
+    let (writer, metrics) = writer(client.clone(), Fence::open());
+
+    let map = Object::new(CONFIG_MAP, &json!({"metadata": labelled("web", "his-st-elsewhere", "st-elsewhere"), "data": {"a": "1"}})).stamped();
+    let live = writer.ensure(&map, None).await.unwrap().unwrap();
+    assert!(writer.ensure(&map, Some(&live)).await.unwrap().is_none());
+    let mut drifted = live.clone();
+    drifted.data["data"]["a"] = json!("2");
+    assert!(writer.ensure(&map, Some(&drifted)).await.unwrap().is_some());
+    assert_eq!(metrics.writes("apply", "ConfigMap", "ok"), 2);
+
+    // A rule that another manager adds beside ours opens what is closed: it is removed, or said aloud.
+    let deny = json!({"metadata": labelled("deny", "his-st-elsewhere", "st-elsewhere"), "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}});
+    let deny = Object::new(NETWORK_POLICY, &deny).stamped();
+    let live = writer.ensure(&deny, None).await.unwrap().unwrap();
+    assert!(writer.ensure(&deny, Some(&live)).await.unwrap().is_none());
+    let hole = json!({"metadata": {"name": "deny", "namespace": "his-st-elsewhere"}, "spec": {"podSelector": {}, "egress": [{}]}});
+    let open = put(&client, NETWORK_POLICY, hole).await;
+    let contested = writer.ensure(&deny, Some(&open)).await.unwrap_err();
+    assert!(matches!(&contested, Error::Contested { path, .. } if path == ".spec.egress"), "{contested}");
+
+    let data = Ref { kind: SECRET, namespace: "his-st-elsewhere".to_owned(), name: "database".to_owned() };
+    assert!(matches!(writer.delete(&data, "uid").await, Err(Error::DeleteData(_))));
+    assert_eq!(writer.delete(&map.at, "another-uid").await.unwrap_err().code(), Some(409));
+    let uid = Api::<DynamicObject>::namespaced_with(client.clone(), "his-st-elsewhere", &CONFIG_MAP.api_resource()).get("web").await.unwrap().uid().unwrap();
+    writer.delete(&map.at, &uid).await.unwrap();
+    writer.delete(&map.at, &uid).await.unwrap();
+
+    let hospital = tenant(&client, "st-elsewhere").await;
+    status_and_finalizer_are_written_only_when_they_differ(&client, &writer, hospital).await;
+
+    let (fenced, metrics) = self::writer(client.clone(), Fence::closed());
+    assert!(matches!(fenced.apply(&map).await, Err(Error::Fenced { .. })));
+    assert_eq!(metrics.writes("apply", "ConfigMap", "fenced"), 1);
+}
+
+async fn status_and_finalizer_are_written_only_when_they_differ(client: &Client, writer: &Writer, hospital: HospitalTenant) {
+    let tenants: Api<HospitalTenant> = Api::all(client.clone());
+    let full = HospitalTenantStatus { url: Some("https://x".to_owned()), observed_generation: Some(1), ..Default::default() };
+    assert!(writer.write_status(&hospital, &full).await.unwrap());
+    let hospital = tenants.get("st-elsewhere").await.unwrap();
+    assert_eq!(hospital.status.as_ref(), Some(&full));
+    assert!(!writer.write_status(&hospital, &full).await.unwrap());
+    let less = HospitalTenantStatus { observed_generation: Some(1), ..Default::default() };
+    assert!(writer.write_status(&hospital, &less).await.unwrap());
+    let hospital = tenants.get("st-elsewhere").await.unwrap();
+    assert_eq!(hospital.status.as_ref().unwrap().url, None, "a field that is no longer said must go");
+
+    assert!(writer.finalizer(&hospital, true).await.unwrap());
+    let hospital = tenants.get("st-elsewhere").await.unwrap();
+    assert!(!writer.finalizer(&hospital, true).await.unwrap());
+    assert!(writer.finalizer(&hospital, false).await.unwrap());
+    assert_eq!(tenants.get("st-elsewhere").await.unwrap().finalizers(), &[] as &[String]);
+    writer.event(&hospital, false, "DatabaseNotReady", "the database is not ready").await.unwrap();
+    writer.event(&hospital, false, "DatabaseNotReady", "the database is not ready").await.unwrap();
+    let events: Api<k8s_openapi::api::events::v1::Event> = Api::namespaced(client.clone(), "default");
+    let about = events.list(&Default::default()).await.unwrap().items;
+    let about: Vec<_> = about.iter().filter(|event| event.regarding == Some(hospital.object_ref(&()))).collect();
+    assert_eq!(about.len(), 1);
+}
+
+fn election(client: Client, identity: &str) -> Election {
+    let timing = Timing {
+        duration: Duration::from_secs(4),
+        renew: Duration::from_millis(500),
+        retry: Duration::from_millis(200),
+        margin: Duration::from_secs(1),
+    };
+    let candidate = Candidate { namespace: "default".to_owned(), name: "his-operator".to_owned(), identity: identity.to_owned(), timing };
+    Election::new(client, candidate, Arc::new(SystemClock), Arc::default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_stops_renewing_stops_writing_before_the_next_one_leads() {
+    let plane = ControlPlane::start().await.unwrap();
+    let (mut first, mut second) = (election(plane.client(), "first"), election(plane.client(), "second"));
+    first.acquire().await;
+    let fence = first.fence();
+    assert!(fence.permit(PATIENCE).is_some());
+    // While the first one renews, the second one waits.
+    tokio::select! {
+        lost = first.hold() => panic!("{lost}"),
+        () = second.acquire() => panic!("two leaders"),
+        () = sleep(Duration::from_secs(6)) => {}
+    }
+    // The first one hangs: nothing renews any more, and nobody tells it.
+    let next = second.fence();
+    let taken = tokio::spawn(async move {
+        second.acquire().await;
+        second
+    });
+    let mut both = false;
+    eventually("the second leads", async || {
+        both |= fence.permit(PATIENCE).is_some() && next.permit(PATIENCE).is_some();
+        next.permit(PATIENCE).is_some()
+    })
+    .await;
+    assert!(!both, "two replicas could write at the same time");
+    // The first one wakes up and must notice.
+    assert!(!timeout(PATIENCE, first.hold()).await.unwrap().is_empty());
+
+    // A lease that is given back is taken at once.
+    let mut second = taken.await.unwrap();
+    second.release().await;
+    let started = Instant::now();
+    let mut third = election(plane.client(), "third");
+    timeout(PATIENCE, third.acquire()).await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
