@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::announce::{Announcement, Answer, PATIENCE};
 
@@ -25,7 +25,8 @@ const TRY_AGAIN_LATER: u32 = 11;
 
 /// The plugin's element of a conflist; put it last, after `ptp` and `portmap`.
 pub fn conflist_entry(kubeconfig: &Path) -> Value {
-    json!({"type": TYPE, "socket": super::socket_path(kubeconfig)})
+    let socket = super::socket_path(kubeconfig);
+    object([("type", TYPE.into()), ("socket", socket.to_string_lossy().into())])
 }
 
 /// Makes a plugin directory: links to the programs of `system` (such as /usr/lib/cni) and the plugin itself, which
@@ -83,7 +84,8 @@ fn run(command: &str, arguments: &str, config: &[u8]) -> Result<String> {
         "DEL" | "CHECK" => Ok(String::new()),
         "VERSION" => {
             let version = VERSIONS.last();
-            Ok(json!({"cniVersion": version, "supportedVersions": VERSIONS}).to_string())
+            let supported = VERSIONS.as_slice().into();
+            Ok(object([("cniVersion", version.copied().into()), ("supportedVersions", supported)]).to_string())
         }
         other => bail!("CNI_COMMAND {other:?} is unknown"),
     }
@@ -140,7 +142,12 @@ fn announce(socket: &Path, announcement: &Announcement) -> Result<()> {
 fn failure(config: &[u8], error: &anyhow::Error) -> String {
     let version =
         serde_json::from_slice::<Config>(config).map_or_else(|_| "1.0.0".to_owned(), |config| config.cni_version);
-    json!({"cniVersion": version, "code": TRY_AGAIN_LATER, "msg": format!("{TYPE}: {error:#}")}).to_string()
+    let message = format!("{TYPE}: {error:#}");
+    object([("cniVersion", version.into()), ("code", TRY_AGAIN_LATER.into()), ("msg", message.into())]).to_string()
+}
+
+fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    fields.into_iter().collect()
 }
 
 /// The plugin's file in a plugin directory.
@@ -149,8 +156,10 @@ pub fn is_installed(directory: &Path) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_macros, reason = "tests may write JSON")]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     const ARGUMENTS: &str =
         "IgnoreUnknown=1;K8S_POD_NAMESPACE=a;K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID=1;K8S_POD_UID=u";

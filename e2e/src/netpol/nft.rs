@@ -5,6 +5,7 @@
 //! [`super::table`]. Must never decide anything: see [`super::ruleset`].
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Write};
 use std::net::Ipv4Addr;
 
 use super::intervals::Intervals;
@@ -100,7 +101,7 @@ impl<'a> Text<'a> {
         let tag = self.tag;
         let block = block(&format!("set {name}-{tag}"), kind, &list(elements));
         self.body.push_str(&block);
-        self.retire.push_str(&format!("delete set {TABLE} {name}-{tag}\n"));
+        append(&mut self.retire, format_args!("delete set {TABLE} {name}-{tag}\n"));
     }
 
     /// The grants of a chain return to the caller of `from-pod` or `to-pod`, which went here with `goto`.
@@ -109,7 +110,7 @@ impl<'a> Text<'a> {
         for (traffic, addresses) in &chain.grants {
             let peers = self.peers(chain.direction, addresses);
             let ports = self.ports(traffic);
-            rules.push_str(&format!("    {peers}{ports}return\n"));
+            append(&mut rules, format_args!("    {peers}{ports}return\n"));
         }
         self.add_chain(&format!("pods-{index}"), &format!("{rules}    counter drop\n"));
     }
@@ -132,7 +133,7 @@ impl<'a> Text<'a> {
 
     fn add_chain(&mut self, name: &str, rules: &str) {
         let tag = self.tag;
-        self.body.push_str(&format!("  chain {name}-{tag} {{\n{rules}  }}\n"));
+        append(&mut self.body, format_args!("  chain {name}-{tag} {{\n{rules}  }}\n"));
         let line = format!("delete chain {TABLE} {name}-{tag}\n");
         self.retire.insert_str(0, &line);
     }
@@ -170,6 +171,11 @@ impl<'a> Text<'a> {
         }
         format!("meta l4proto . th dport @ports-{index}-{} ", self.tag)
     }
+}
+
+fn append(text: &mut String, more: fmt::Arguments) {
+    // Writing to a String cannot fail.
+    let _ = text.write_fmt(more);
 }
 
 fn address_range((first, last): (u32, u32)) -> String {

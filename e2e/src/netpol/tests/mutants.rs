@@ -3,6 +3,9 @@
 use super::fixture::{Connection, Rules, cases, rules};
 use crate::netpol::model::{Namespaces, Peer, Peers, Port, Ports, Protocol, Requirement, Rule, Selector, Which, World};
 
+/// A name and what it does.
+type Mutant<T> = (&'static str, fn(&mut T));
+
 fn each_rule(world: &mut World, change: impl Fn(&mut Rule)) {
     for policy in &mut world.policies {
         policy.ingress.iter_mut().flatten().for_each(&change);
@@ -126,15 +129,21 @@ fn pods_being_deleted_are_forgotten(world: &mut World) {
 }
 
 fn ignored_ingress(rules: &mut Rules) {
-    rules.values_mut().for_each(|node| node.ingress.clear());
+    for node in rules.values_mut() {
+        node.ingress.clear();
+    }
 }
 
 fn ignored_egress(rules: &mut Rules) {
-    rules.values_mut().for_each(|node| node.egress.clear());
+    for node in rules.values_mut() {
+        node.egress.clear();
+    }
 }
 
 fn forgotten_pods(rules: &mut Rules) {
-    rules.values_mut().for_each(|node| node.pods.clear());
+    for node in rules.values_mut() {
+        node.pods.clear();
+    }
 }
 
 fn only_the_first_grant(rules: &mut Rules) {
@@ -168,7 +177,7 @@ fn caught(world: impl Fn(&mut World), change: impl Fn(&mut Rules)) -> (Vec<Strin
 
 #[test]
 fn the_table_catches_every_wrong_reading() {
-    let mutants: [(&str, fn(&mut World)); 12] = [
+    let mutants: [Mutant<World>; 12] = [
         ("empty from means nobody", empty_from_means_nobody),
         ("no match means everyone", peers_that_match_nobody_mean_everyone),
         ("egress is ignored", egress_is_ignored),
@@ -191,7 +200,7 @@ fn the_table_catches_every_wrong_reading() {
 
 #[test]
 fn the_table_catches_broken_rules() {
-    let mutants: [(&str, fn(&mut Rules)); 4] = [
+    let mutants: [Mutant<Rules>; 4] = [
         ("ingress is not enforced", ignored_ingress),
         ("egress is not enforced", ignored_egress),
         ("the node forgot its pods", forgotten_pods),

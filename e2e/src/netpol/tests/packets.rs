@@ -31,16 +31,12 @@ fn ask(lab: &Lab, connection: &Connection, expected: bool) -> bool {
     if matches!(connection.from, End::Outside(_)) {
         lab.leave_as(connection.from.address());
     }
-    match connection.protocol {
-        Protocol::Tcp => {
-            let _listener = lab.listen(&to, goal);
-            lab.connects(&from, goal, expected)
-        }
-        _ => {
-            let receiver = lab.inside(&to, || UdpSocket::bind(goal)).unwrap();
-            lab.reaches(&from, &receiver, expected)
-        }
+    if connection.protocol == Protocol::Tcp {
+        let _listener = lab.listen(&to, goal);
+        return lab.connects(&from, goal, expected);
     }
+    let receiver = lab.inside(&to, || UdpSocket::bind(goal)).unwrap();
+    lab.reaches(&from, &receiver, expected)
 }
 
 fn case(name: &str) -> Case {
