@@ -306,7 +306,9 @@ fn lets_in(binding: &DynamicObject) -> bool {
 /// Without what nobody reads and what only costs memory.
 fn stripped(mut object: DynamicObject) -> DynamicObject {
     object.metadata.managed_fields = None;
-    object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+    if let Some(annotations) = &mut object.metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
     object
 }
 
