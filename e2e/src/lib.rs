@@ -18,4 +18,6 @@ pub mod packages;
 pub mod parts;
 pub mod paths;
 pub mod progress;
+pub mod scenarios;
 pub mod shell;
+pub mod verify;

@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use e2e::cluster::{self, Ports};
 use e2e::parts::{self, Part};
-use e2e::{demo, forward, netpol};
+use e2e::{demo, forward, netpol, scenarios, verify};
 
 /// A real two-node Kubernetes on this machine, and what runs on it.
 #[derive(Debug, Parser)]
 #[command(name = "e2e", version)]
 struct Cli {
-    /// Use this existing cluster instead of the local one.
+    /// Use this existing cluster instead of the local one (for `kubectl` and `kubeconfig`).
     #[arg(long, global = true, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     #[command(subcommand)]
@@ -26,6 +26,18 @@ enum Command {
     Up(PortArgs),
     /// Set up everything that is missing, run the operator and a hospital, and show how to use them.
     Demo,
+    /// Run every test and check; the last line counts them.
+    Verify {
+        /// Only checks with this in their name.
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Run the scenarios on the two nodes, and leave the cluster up.
+    Scenarios {
+        /// Only scenarios with this in their name.
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Remove the local cluster and everything it left.
     Down,
     /// Show what of the local cluster is running.
@@ -80,9 +92,20 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode> {
     let selected = cli.kubeconfig.as_deref();
+    if let Some(path) = selected
+        && !matches!(cli.command, Command::Kubeconfig | Command::Kubectl { .. })
+    {
+        bail!("--kubeconfig {} is for `kubectl` and `kubeconfig`: every other command works on the local cluster", path.display());
+    }
     match cli.command {
         Command::Up(ports) => cluster::up(ports.into()).map(drop)?,
         Command::Demo => runtime()?.block_on(demo::run())?,
+        Command::Verify { only } => runtime()?.block_on(verify::run(only.as_deref()))?,
+        Command::Scenarios { only } => {
+            let count = runtime()?.block_on(scenarios::run(only.as_deref()))?;
+            println!("{} passed, {} failed", count.passed, count.failed);
+            return Ok(if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Down => cluster::down()?,
         Command::Status => print!("{}", cluster::status()?),
         Command::LoadImage { tars } => tars.iter().try_for_each(|tar| cluster::load_image(tar))?,

@@ -1,5 +1,6 @@
 //! Reads the audit log of an API server, which is how requests are counted.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -75,23 +76,20 @@ struct ResponseStatus {
 }
 
 /// Every request that the log holds, in the order of the answers.
-pub(super) fn read(path: &Path) -> Result<Vec<AuditEvent>> {
+pub fn read(path: &Path) -> Result<Vec<AuditEvent>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read audit log {}", path.display()))?;
     // The last line may still be in the writing.
     let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
     let mut events = Vec::new();
+    let mut watches = BTreeSet::new();
     for line in whole.lines() {
         let line: Line = serde_json::from_str(line).with_context(|| format!("unexpected audit line: {line}"))?;
         // A watch is written down twice: when accepted and when it ends.
-        if !(line.verb == "watch" && line.stage == "ResponseComplete" && seen(&events, &line.audit_id)) {
+        if line.verb != "watch" || watches.insert(line.audit_id.clone()) {
             events.push(event(line));
         }
     }
     Ok(events)
-}
-
-fn seen(events: &[AuditEvent], id: &str) -> bool {
-    events.iter().any(|event| event.id == id)
 }
 
 fn event(line: Line) -> AuditEvent {

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, anyhow};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-pub use audit::AuditEvent;
+pub use audit::{AuditEvent, read as requests_in};
 pub(crate) use programs::AUDIT_POLICY;
 use pki::Authority;
 use programs::Programs;

@@ -1,0 +1,128 @@
+//! What must hold on real nodes with real traffic, one file per subject. Each scenario leaves the hospital as it found it.
+
+mod data;
+mod network;
+mod quiet;
+mod release;
+mod repair;
+mod served;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    demo::{self, Stage, access::Access, hospital::Hospital},
+    progress,
+    verify::Count,
+};
+
+/// Where scenarios play.
+pub struct Theatre {
+    /// The cluster with the operator.
+    pub stage: Stage,
+    /// The hospital.
+    pub hospital: Hospital,
+    /// A user's way in.
+    pub access: Access,
+}
+
+impl std::fmt::Debug for Theatre {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Theatre").field("hospital", &self.hospital).finish_non_exhaustive()
+    }
+}
+
+type Play<'a> = Pin<Box<dyn Future<Output = Result<String>> + Send + 'a>>;
+
+/// One scenario; what it returns is the evidence.
+struct Scenario {
+    name: &'static str,
+    play: for<'a> fn(&'a Theatre) -> Play<'a>,
+}
+
+/// In this order: later ones disturb more.
+const ALL: &[Scenario] = &[
+    Scenario { name: "a hospital is served through the gateway", play: |t| Box::pin(served::login(t)) },
+    Scenario { name: "an unchanged hospital costs no request", play: |t| Box::pin(quiet::unchanged(t)) },
+    Scenario { name: "only declared flows pass", play: |t| Box::pin(network::only_declared(t)) },
+    Scenario { name: "deleted children come back", play: |t| Box::pin(repair::deleted(t)) },
+    Scenario { name: "edited children are put right", play: |t| Box::pin(repair::edited(t)) },
+    Scenario { name: "a new version drops no request", play: |t| Box::pin(release::rolls(t)) },
+    Scenario { name: "a failed migration leaves the old version serving", play: |t| Box::pin(release::migration_fails(t)) },
+    Scenario { name: "a killed operator is replaced", play: |t| Box::pin(repair::operator_killed(t)) },
+    Scenario { name: "a deleted hospital keeps its data", play: |t| Box::pin(data::kept_and_adopted(t)) },
+];
+
+/// Sets the stage and plays all scenarios, or those with `only` in their name.
+pub async fn run(only: Option<&str>) -> Result<Count> {
+    let stage = tokio::task::spawn_blocking(demo::stage).await??;
+    let hospital = Hospital::st_elsewhere(&stage).await?;
+    hospital.apply().await?;
+    hospital.ready().await?;
+    let theatre = Theatre { access: Access::to(&hospital, stage.gateway), hospital, stage };
+    let mut count = Count::default();
+    for scenario in ALL.iter().filter(|scenario| only.is_none_or(|only| scenario.name.contains(only))) {
+        let (started, step) = (Instant::now(), progress::step(scenario.name));
+        match (scenario.play)(&theatre).await {
+            Ok(evidence) => {
+                step.done();
+                println!("ok      {} ({} s): {evidence}", scenario.name, started.elapsed().as_secs());
+                count = count + Count::ONE;
+            }
+            Err(error) => {
+                drop(step);
+                println!("FAILED  {} ({} s): {error:#}", scenario.name, started.elapsed().as_secs());
+                println!("{}", theatre.last_words().await);
+                count = count + Count { passed: 0, failed: 1 };
+            }
+        }
+    }
+    Ok(count)
+}
+
+impl Theatre {
+    /// kubectl on this cluster, as an administrator.
+    pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        let command = crate::cluster::kubectl(Some(&self.stage.kubeconfig))?.args(arguments);
+        tokio::task::spawn_blocking(move || command.output()).await?
+    }
+
+    /// Asks again and again until the answer is there or the time is over; returns how long it took.
+    pub async fn eventually<T, F>(&self, what: &str, patience: Duration, mut ask: impl FnMut() -> F) -> Result<(T, Duration)>
+    where
+        F: Future<Output = Result<Option<T>>>,
+    {
+        let started = Instant::now();
+        loop {
+            let last = match ask().await {
+                Ok(Some(answer)) => return Ok((answer, started.elapsed())),
+                Ok(None) => "not yet".to_owned(),
+                Err(error) => format!("{error:#}"),
+            };
+            if started.elapsed() > patience {
+                bail!("{what}: not within {} s; last: {last}", patience.as_secs());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// What a person would look at first when a scenario has failed.
+    async fn last_words(&self) -> String {
+        let namespace = self.hospital.namespace.as_str();
+        let mut words = String::new();
+        for arguments in [
+            vec!["get", "ht", &self.hospital.name, "-o", "yaml"],
+            vec!["-n", namespace, "get", "pods,jobs", "-o", "wide"],
+            vec!["-n", "his-operator-system", "logs", "-l", "app.kubernetes.io/name=his-operator", "--tail", "30", "--prefix"],
+        ] {
+            let answer = self.kubectl(&arguments).await.unwrap_or_else(|error| format!("{error:#}"));
+            words.push_str(&format!("--- kubectl {}\n{answer}\n", arguments.join(" ")));
+        }
+        words
+    }
+}

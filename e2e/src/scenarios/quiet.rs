@@ -1,0 +1,38 @@
+//! A hospital that is as it must be costs nothing.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Result, bail};
+
+use super::Theatre;
+use crate::control_plane::{AuditEvent, requests_in};
+
+const OPERATOR: &str = "system:serviceaccount:his-operator-system:his-operator";
+const WINDOW: Duration = Duration::from_secs(20);
+
+/// No request but the lease's and re-opened watches, also after somebody touched the tenant.
+pub async fn unchanged(theatre: &Theatre) -> Result<String> {
+    theatre.kubectl(&["annotate", "ht", &theatre.hospital.name, "example.org/touched=once", "--overwrite"]).await?;
+    let before = requests().await?.len();
+    tokio::time::sleep(WINDOW).await;
+    let during: Vec<_> = requests().await?.into_iter().skip(before).collect();
+    let mut unwanted: BTreeMap<String, usize> = BTreeMap::new();
+    for request in during.iter().filter(|request| !is_idle(request)) {
+        let what = format!("{} {}/{}", request.verb, request.resource, request.name);
+        *unwanted.entry(what).or_default() += 1;
+    }
+    if !unwanted.is_empty() {
+        bail!("requests in {} s of nothing to do: {unwanted:?}", WINDOW.as_secs());
+    }
+    Ok(format!("{} requests in {} s, all for the leader lease or open watches", during.len(), WINDOW.as_secs()))
+}
+
+async fn requests() -> Result<Vec<AuditEvent>> {
+    let all = tokio::task::spawn_blocking(|| requests_in(&crate::cluster::Layout::ours()?.audit_log())).await??;
+    Ok(all.into_iter().filter(|request| request.user == OPERATOR).collect())
+}
+
+/// The lease is renewed, and a watch that has run its time is opened again.
+fn is_idle(request: &AuditEvent) -> bool {
+    request.resource == "leases" || request.verb == "watch"
+}

@@ -1,0 +1,91 @@
+//! What somebody breaks is put right, by whichever replica leads.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::Theatre;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Kinds of children that can be deleted without deleting data.
+const CHILDREN: &str = "deployments,statefulsets,services,configmaps,networkpolicies,poddisruptionbudgets,serviceaccounts,resourcequotas,limitranges,httproutes,rolebindings,secrets";
+
+/// Deletes every child, one at a time; each must come back as a new object, and a Secret with its old value.
+pub async fn deleted(theatre: &Theatre) -> Result<String> {
+    let namespace = theatre.hospital.namespace.as_str();
+    let label = format!("his-operator.io/tenant={}", theatre.hospital.name);
+    let password = theatre.hospital.admin_password().await?;
+    let list = theatre.kubectl(&["-n", namespace, "get", CHILDREN, "-l", &label, "-o", "name"]).await?;
+    let mut times = Vec::new();
+    for child in list.lines().filter(|line| !line.is_empty()) {
+        let old = uid(theatre, child).await?.with_context(|| format!("{child} was not there"))?;
+        theatre.kubectl(&["-n", namespace, "delete", child, "--wait=false"]).await?;
+        let (_, took) = theatre
+            .eventually(&format!("{child} comes back"), PATIENCE, || async {
+                Ok(uid(theatre, child).await?.filter(|new| *new != old))
+            })
+            .await?;
+        times.push(took);
+    }
+    if theatre.hospital.admin_password().await? != password {
+        bail!("the admin's password changed when its Secret was deleted");
+    }
+    theatre.hospital.ready().await?;
+    times.sort_unstable();
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    let slowest = times.last().copied().unwrap_or_default();
+    let count = times.len();
+    Ok(format!("{count} children came back, median {median:.1?}, slowest {slowest:.1?} (with two kubectl calls each); secrets kept their values"))
+}
+
+/// Edits a field of several kinds; the old value must come back.
+pub async fn edited(theatre: &Theatre) -> Result<String> {
+    let namespace = theatre.hospital.namespace.as_str();
+    let edits = [
+        ("networkpolicy/default-deny", r#"{"spec":{"egress":[{}]}}"#, "{.spec.egress}"),
+        ("deployment/web", r#"{"spec":{"replicas":1}}"#, "{.spec.replicas}"),
+        ("service/web", r#"{"spec":{"type":"NodePort"}}"#, "{.spec.type}"),
+        ("resourcequota/hospital", r#"{"spec":{"hard":{"pods":"500"}}}"#, "{.spec.hard.pods}"),
+        ("serviceaccount/web", r#"{"automountServiceAccountToken":true}"#, "{.automountServiceAccountToken}"),
+        ("poddisruptionbudget/web", r#"{"spec":{"maxUnavailable":2}}"#, "{.spec.maxUnavailable}"),
+    ];
+    for (object, patch, path) in edits {
+        let read = format!("jsonpath={path}");
+        let before = theatre.kubectl(&["-n", namespace, "get", object, "-o", &read]).await?;
+        theatre.kubectl(&["-n", namespace, "patch", object, "--type", "merge", "-p", patch]).await?;
+        theatre
+            .eventually(&format!("{object} {path} is put right"), PATIENCE, || async {
+                let now = theatre.kubectl(&["-n", namespace, "get", object, "-o", &read]).await?;
+                Ok((now == before).then_some(()))
+            })
+            .await?;
+    }
+    theatre.hospital.ready().await?;
+    Ok(format!("{} edited objects were put right", edits.len()))
+}
+
+/// Kills the leader without warning; the other replica repairs what is broken then.
+pub async fn operator_killed(theatre: &Theatre) -> Result<String> {
+    let pods = ["-n", "his-operator-system", "delete", "pod", "-l", "app.kubernetes.io/name=his-operator"];
+    theatre.kubectl(&[&pods[..], &["--grace-period=0", "--force", "--wait=false"]].concat()).await?;
+    let namespace = theatre.hospital.namespace.as_str();
+    let child = "networkpolicy.networking.k8s.io/default-deny";
+    let before = uid(theatre, child).await?.context("default-deny was not there")?;
+    theatre.kubectl(&["-n", namespace, "delete", child, "--wait=false"]).await?;
+    let (_, took) = theatre
+        .eventually("default-deny comes back", Duration::from_secs(120), || async {
+            Ok(uid(theatre, child).await?.filter(|new| *new != before))
+        })
+        .await?;
+    let rollout = ["-n", "his-operator-system", "rollout", "status", "deploy/his-operator", "--timeout=120s"];
+    theatre.kubectl(&rollout).await?;
+    theatre.hospital.ready().await?;
+    Ok(format!("all operator pods were killed; a policy deleted right after was back in {took:.1?}"))
+}
+
+async fn uid(theatre: &Theatre, child: &str) -> Result<Option<String>> {
+    let namespace = theatre.hospital.namespace.as_str();
+    let arguments = ["-n", namespace, "get", child, "--ignore-not-found", "-o", "jsonpath={.metadata.uid}"];
+    let uid = theatre.kubectl(&arguments).await?;
+    Ok((!uid.is_empty()).then_some(uid))
+}

@@ -1,0 +1,71 @@
+//! Everything that must hold before a change is merged, in one command; continuous integration runs the same.
+//!
+//! Guarantees: a check that could not run has failed; the last line counts every test and every check. What the machine
+//! lacks is installed first.
+
+mod checks;
+mod count;
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::{cluster, packages, scenarios};
+pub use count::Count;
+
+/// Debian packages that the tests need beside those of the cluster.
+const PACKAGES: [&str; 5] = ["postgresql-15", "openssl", "iproute2", "util-linux", "shellcheck"];
+
+/// One line of the summary.
+struct Row {
+    name: String,
+    count: Count,
+    seconds: u64,
+    error: Option<String>,
+}
+
+/// Runs everything, or only what has `only` in its name; an error means that something failed.
+pub async fn run(only: Option<&str>) -> Result<()> {
+    let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
+    packages::ensure(&PACKAGES)?;
+    let mut rows = Vec::new();
+    for check in checks::ALL.iter().filter(|check| wanted(check.name)) {
+        let (started, run) = (Instant::now(), check.run);
+        let result = tokio::task::spawn_blocking(run).await?;
+        rows.push(row(check.name, started, result));
+    }
+    if wanted("scenarios") {
+        let started = Instant::now();
+        let result = scenarios::run(None).await;
+        rows.push(row("scenarios on two nodes", started, result));
+        let down = tokio::task::spawn_blocking(cluster::down).await?;
+        if let Err(error) = down {
+            rows.push(row("removing the cluster", Instant::now(), Err(error)));
+        }
+    }
+    finish(&rows)
+}
+
+fn row(name: &str, started: Instant, result: Result<Count>) -> Row {
+    let seconds = started.elapsed().as_secs();
+    let (count, error) = match result {
+        Ok(count) => (count, None),
+        Err(error) => (Count { passed: 0, failed: 1 }, Some(format!("{error:#}"))),
+    };
+    Row { name: name.to_owned(), count, seconds, error }
+}
+
+fn finish(rows: &[Row]) -> Result<()> {
+    let total = rows.iter().fold(Count::default(), |total, row| total + row.count);
+    println!("\n{:<34} {:>8} {:>8} {:>9}", "check", "passed", "failed", "seconds");
+    for row in rows {
+        println!("{:<34} {:>8} {:>8} {:>9}", row.name, row.count.passed, row.count.failed, row.seconds);
+    }
+    for row in rows {
+        if let Some(error) = &row.error {
+            println!("\n{} failed:\n{error}", row.name);
+        }
+    }
+    println!("\n{} passed, {} failed", total.passed, total.failed);
+    if total.failed > 0 || total.passed == 0 { bail!("not everything holds") } else { Ok(()) }
+}
