@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use his_operator::{
     cluster::{Candidate, ConnectError, Connections, Timing},
     operator::{self, Operator},
+    plugin, render,
     serve::{self, Health},
     settings::Settings,
     telemetry::{self, Telemetry},
@@ -27,6 +28,17 @@ struct Cli {
 enum Command {
     /// Reconciles all hospitals of the cluster.
     Run(Run),
+    /// Prints every object that it would make of YAML files. Needs no cluster. Exit code 2: the files are refused.
+    Render(Render),
+}
+
+#[derive(Debug, clap::Args)]
+struct Render {
+    #[command(flatten)]
+    files: render::Arguments,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t = render::Format::Yaml)]
+    output: render::Format,
 }
 
 #[derive(Debug, clap::Args)]
@@ -81,6 +93,7 @@ async fn main() -> std::process::ExitCode {
     let _chosen = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let ended = match Cli::parse().command {
         Command::Run(run) => run.run().await,
+        Command::Render(render) => return plugin::render(&render.files, render.output),
     };
     match ended {
         Ok(()) => std::process::ExitCode::SUCCESS,

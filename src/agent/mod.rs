@@ -1,0 +1,67 @@
+//! `his-agent`: the small program that runs beside a hospital's application.
+//!
+//! Guarantees: it holds no Kubernetes token and talks to nobody but its own pod; it never prints the value of a secret or
+//! the body of an answer. Every failure is one line on standard error and exit code 1.
+
+pub mod prepare;
+pub mod probe;
+mod template;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+/// Command line of `his-agent`.
+#[derive(Debug, Parser)]
+#[command(name = "his-agent", version, about = "Prepares and probes one pod of a hospital", max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write configuration files with their secrets filled in; bring this program into a volume.
+    Prepare(prepare::Arguments),
+    /// Ask the application of this pod a question that the kubelet cannot ask itself.
+    #[command(subcommand)]
+    Probe(Probe),
+}
+
+#[derive(Debug, Subcommand)]
+enum Probe {
+    /// POST to 127.0.0.1; succeeds if the answer has status 200 and contains a text.
+    RpcPost(probe::RpcPost),
+}
+
+/// Why the agent did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Prepare(#[from] prepare::Error),
+    #[error(transparent)]
+    Probe(#[from] probe::Failure),
+}
+
+/// Runs the agent with the arguments of this process.
+pub fn main() -> ExitCode {
+    match run(&Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell if standard error is closed.
+            let _ = writeln!(io::stderr(), "his-agent: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<(), Error> {
+    match command {
+        Command::Prepare(arguments) => arguments.run()?,
+        Command::Probe(Probe::RpcPost(question)) => question.run()?,
+    }
+    Ok(())
+}

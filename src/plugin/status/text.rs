@@ -1,0 +1,234 @@
+//! Hospitals as text. Pure: the same model at the same time gives the same text.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use comfy_table::{Attribute, Cell, Color, Table};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+
+use super::model::{Hospital, Row, condition, utc};
+use crate::{
+    api::v1alpha1::{HospitalTenant, HospitalTenantStatus},
+    conditions::{READY, RECONCILING, STALLED},
+    names,
+    plugin::output::plain,
+    render::grid::grid,
+};
+
+/// How text is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Columns.
+    pub width: u16,
+    /// ANSI colours.
+    pub colour: bool,
+}
+
+const NOTHING: &str = "-";
+
+/// All hospitals, one line each.
+pub fn list(rows: &[Row], now: DateTime<Utc>, look: Look) -> String {
+    if rows.is_empty() {
+        return "There is no hospital yet. Apply a HospitalTenant to make one.\n".to_owned();
+    }
+    let mut table = table(look, &["NAME", "READY", "VERSION", "HOST", "REASON", "AGE", "BLOCKING"]);
+    for row in rows {
+        table.add_row([
+            Cell::new(plain(&row.name)),
+            truth(&row.ready, good(READY, &row.ready)),
+            Cell::new(or_nothing(row.version.as_deref())),
+            Cell::new(plain(&row.host)),
+            Cell::new(or_nothing(row.reason.as_deref())),
+            Cell::new(age(row.created, now)),
+            Cell::new(or_nothing(row.blocking.as_deref())),
+        ]);
+    }
+    format!("{}\n", table.trim_fmt())
+}
+
+/// One hospital.
+pub fn screen(hospital: &Hospital, now: DateTime<Utc>, look: Look) -> String {
+    let tenant = &hospital.tenant;
+    let status = tenant.status.clone().unwrap_or_default();
+    let mut parts = vec![header(tenant, &status, now)];
+    parts.extend(notes(tenant, hospital));
+    if let Some(blocking) = &status.blocking {
+        let what = format!("{} ({}): {}", blocking.condition, blocking.reason, blocking.message);
+        let mut advice = grid(look.width, ["Blocking:".to_owned(), plain(&what)]);
+        advice.add_row(["Next:".to_owned(), plain(&blocking.next)]);
+        parts.push(advice.trim_fmt());
+    }
+    parts.extend(conditions(&status.conditions, now, look));
+    parts.extend(workloads(hospital, look));
+    parts.extend(jobs(&status, look));
+    parts.extend(relaxations(&status, look));
+    parts.extend(warnings(hospital, now, look));
+    parts.join("\n\n") + "\n"
+}
+
+fn header(tenant: &HospitalTenant, status: &HospitalTenantStatus, now: DateTime<Utc>) -> String {
+    let created = tenant.metadata.creation_timestamp.as_ref().and_then(|time| utc(time.0));
+    let wanted = &tenant.spec.application;
+    let serving = match &status.version {
+        Some(version) if *version == wanted.version => "and serving".to_owned(),
+        Some(version) => format!("wanted, {version} is serving"),
+        None => "wanted, none is serving".to_owned(),
+    };
+    let since = condition(tenant, READY).map(|ready| (ready.status.as_str(), utc(ready.last_transition_time.0)));
+    let ready = since.map_or("Unknown".to_owned(), |(ready, at)| format!("{ready} for {}", age(at, now)));
+    let mut lines = vec![
+        ("Hospital", format!("{}, created {} ago", tenant.name_any(), age(created, now))),
+        ("Ready", ready),
+        ("Application", format!("{} {} {serving}", wanted.name, wanted.version)),
+        ("Namespace", status.namespace.clone().unwrap_or_else(|| names::namespace(&tenant.name_any()))),
+        ("Address", status.url.clone().unwrap_or_else(|| format!("not known yet, host {}", tenant.spec.host))),
+    ];
+    if let Some(until) = &status.paused_until {
+        let reason = tenant.annotations().get(names::PAUSE_REASON).cloned().unwrap_or_else(|| "no reason is given".to_owned());
+        lines.push(("Paused", format!("until {until}: {reason}")));
+    }
+    if tenant.metadata.deletion_timestamp.is_some() {
+        lines.push(("Deleting", "the workload goes, all data stays".to_owned()));
+    }
+    lines.iter().map(|(name, value)| format!("{:<13}{}", format!("{name}:"), plain(value))).collect::<Vec<_>>().join("\n")
+}
+
+/// What makes the rest of the screen less than the whole truth.
+fn notes(tenant: &HospitalTenant, hospital: &Hospital) -> Option<String> {
+    let observed = tenant.status.as_ref().and_then(|status| status.observed_generation);
+    let stale = match (observed, tenant.metadata.generation) {
+        (None, _) => Some("The operator has not looked at this hospital yet. Is it running?".to_owned()),
+        (Some(seen), Some(newest)) if seen < newest => {
+            let paused = tenant.status.as_ref().is_some_and(|status| status.paused_until.is_some());
+            let why = if paused { "It counts when the pause ends." } else { "Is the operator running?" };
+            Some(format!("All of this is about generation {seen} of the spec; the newest is {newest}. {why}"))
+        }
+        _ => None,
+    };
+    let notes: Vec<_> = stale.into_iter().chain(hospital.unread.iter().map(|note| plain(note))).collect();
+    (!notes.is_empty()).then(|| notes.join("\n"))
+}
+
+fn conditions(all: &[Condition], now: DateTime<Utc>, look: Look) -> Option<String> {
+    let mut table = table(look, &["CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"]);
+    for condition in all {
+        table.add_row([
+            Cell::new(plain(&condition.type_)),
+            truth(&condition.status, good(&condition.type_, &condition.status)),
+            Cell::new(plain(&condition.reason)),
+            Cell::new(age(utc(condition.last_transition_time.0), now)),
+            Cell::new(plain(&condition.message)),
+        ]);
+    }
+    filled(&table)
+}
+
+fn workloads(hospital: &Hospital, look: Look) -> Option<String> {
+    let mut table = table(look, &["WORKLOAD", "READY", "VERSION"]);
+    for workload in &hospital.workloads {
+        let ready = format!("{}/{}", workload.ready, workload.wanted);
+        table.add_row([
+            Cell::new(format!("{}/{}", workload.kind, plain(&workload.name))),
+            truth(&ready, Some(workload.ready >= workload.wanted)),
+            Cell::new(or_nothing(workload.version.as_deref())),
+        ]);
+    }
+    filled(&table)
+}
+
+fn jobs(status: &HospitalTenantStatus, look: Look) -> Option<String> {
+    let mut table = table(look, &["LIFECYCLE JOB", "RESULT", "VERSION"]);
+    for job in &status.jobs {
+        let result = format!("{:?}", job.result);
+        let well = result == "Succeeded";
+        table.add_row([Cell::new(plain(&job.name)), truth(&result, Some(well)), Cell::new(plain(&job.version))]);
+    }
+    filled(&table)
+}
+
+fn relaxations(status: &HospitalTenantStatus, look: Look) -> Option<String> {
+    let mut table = table(look, &["RELAXED", "UNTIL", "REASON"]);
+    for relaxation in &status.relaxations {
+        let until = or_nothing(relaxation.until.as_deref());
+        table.add_row([plain(&relaxation.what), until, plain(&relaxation.reason)]);
+    }
+    filled(&table)
+}
+
+fn warnings(hospital: &Hospital, now: DateTime<Utc>, look: Look) -> Option<String> {
+    let mut table = table(look, &["WARNING", "AGE", "MESSAGE"]);
+    for warning in &hospital.warnings {
+        table.add_row([plain(&warning.reason), age(warning.at, now), plain(&warning.message)]);
+    }
+    filled(&table)
+}
+
+fn table(look: Look, header: &[&str]) -> Table {
+    let bold = |name: &&str| if look.colour { Cell::new(name).add_attribute(Attribute::Bold) } else { Cell::new(name) };
+    let mut table = grid(look.width, header.iter().map(bold).collect::<Vec<_>>());
+    if look.colour {
+        table.enforce_styling();
+    }
+    table
+}
+
+fn filled(table: &Table) -> Option<String> {
+    (!table.is_empty()).then(|| table.trim_fmt())
+}
+
+/// Green, red, or yellow for what is not known. Without colours, the word alone.
+fn truth(text: &str, good: Option<bool>) -> Cell {
+    let colour = match good {
+        Some(true) => Color::Green,
+        Some(false) => Color::Red,
+        None => Color::Yellow,
+    };
+    Cell::new(plain(text)).fg(colour)
+}
+
+/// Two conditions are well when they are False.
+fn good(kind: &str, status: &str) -> Option<bool> {
+    let inverted = matches!(kind, RECONCILING | STALLED);
+    match status {
+        "True" => Some(!inverted),
+        "False" => Some(inverted),
+        _ => None,
+    }
+}
+
+fn or_nothing(text: Option<&str>) -> String {
+    text.map(plain).filter(|text| !text.is_empty()).unwrap_or_else(|| NOTHING.to_owned())
+}
+
+/// Two units at most, as kubectl does.
+fn age(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
+    let Some(at) = at else { return NOTHING.to_owned() };
+    let age = (now - at).max(TimeDelta::zero());
+    let (days, hours, minutes, seconds) = (age.num_days(), age.num_hours() % 24, age.num_minutes() % 60, age.num_seconds() % 60);
+    let two = |big: i64, unit: &str, small: i64, part: &str| {
+        if small == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{small}{part}") }
+    };
+    match (days, age.num_hours(), age.num_minutes()) {
+        (10.., ..) => format!("{days}d"),
+        (1.., ..) => two(days, "d", hours, "h"),
+        (_, 1.., _) => two(hours, "h", minutes, "m"),
+        (.., 10..) => format!("{minutes}m"),
+        (.., 1..) => two(minutes, "m", seconds, "s"),
+        _ => format!("{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_at_most_two_units() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(100);
+        let of = |seconds: i64| age(Some(now - TimeDelta::seconds(seconds)), now);
+        assert_eq!([0, 59, 60, 61, 600, 3_600, 3_660, 86_400, 90_000, 864_000].map(of), [
+            "0s", "59s", "1m", "1m1s", "10m", "1h", "1h1m", "1d", "1d1h", "10d"
+        ]);
+        assert_eq!(of(-5), "0s");
+        assert_eq!(age(None, now), "-");
+    }
+}

@@ -1,0 +1,251 @@
+//! `his-agent` as pods run it: files with secrets filled in, and questions to a server on the loopback.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "fixtures and helpers of tests"
+)]
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener},
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::{Command, Output},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+const BODY: &str = r#"{"method":"common.server.version"}"#;
+const VALUE: &str = "correct-horse-battery";
+
+fn agent(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_his-agent")).args(arguments).output().unwrap()
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Volumes of a pod as the kubelet mounts them.
+struct Volumes(TempDir);
+
+impl Volumes {
+    fn new(template: &str) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for directory in ["templates/..2026", "secrets/app-session/..2026", "files", "bin"] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
+        }
+        let volumes = Self(root);
+        volumes.mounted("templates", "file-0", template);
+        volumes.mounted("secrets/app-session", "value", &format!("{VALUE}\n"));
+        volumes
+    }
+
+    /// A link to a link's target, beside the hidden directory.
+    fn mounted(&self, volume: &str, name: &str, content: &str) {
+        let volume = self.0.path().join(volume);
+        fs::write(volume.join("..2026").join(name), content).unwrap();
+        if !volume.join("..data").exists() {
+            symlink("..2026", volume.join("..data")).unwrap();
+        }
+        symlink(Path::new("..data").join(name), volume.join(name)).unwrap();
+    }
+
+    fn path(&self, inside: &str) -> String {
+        self.0.path().join(inside).display().to_string()
+    }
+
+    fn prepare(&self) -> Output {
+        let [templates, secrets, files] = ["templates", "secrets", "files"].map(|volume| self.path(volume));
+        agent(&["prepare", "--templates", &templates, "--secrets", &secrets, "--files", &files, "--install", &self.path("bin")])
+    }
+
+    fn inode(&self, inside: &str) -> u64 {
+        std::os::unix::fs::MetadataExt::ino(&fs::metadata(self.path(inside)).unwrap())
+    }
+
+    fn mode(&self, inside: &str) -> u32 {
+        fs::metadata(self.path(inside)).unwrap().permissions().mode() & 0o7777
+    }
+}
+
+#[test]
+fn files_hold_the_secrets_and_only_the_pod_may_read_them() {
+    let volumes = Volumes::new("key = ${secret:app-session/value}\nhome = ${HOME}\n");
+    let output = volumes.prepare();
+    assert!(output.status.success(), "{}", complaint(&output));
+    assert_eq!(fs::read_to_string(volumes.path("files/file-0")).unwrap(), format!("key = {VALUE}\nhome = ${{HOME}}\n"));
+    assert_eq!((volumes.mode("files/file-0"), volumes.mode("bin/his-agent")), (0o440, 0o555));
+    let mut names: Vec<_> = fs::read_dir(volumes.path("files")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["file-0"], "hidden entries of the volume are no templates, and nothing is left behind");
+    assert!(output.stdout.is_empty() && output.stderr.is_empty());
+}
+
+#[test]
+fn the_installed_copy_is_the_same_program() {
+    let volumes = Volumes::new("");
+    assert!(volumes.prepare().status.success());
+    assert_eq!(fs::read(volumes.path("bin/his-agent")).unwrap(), fs::read(env!("CARGO_BIN_EXE_his-agent")).unwrap());
+    assert!(Command::new(volumes.path("bin/his-agent")).arg("--version").output().unwrap().status.success());
+}
+
+#[test]
+fn a_second_run_leaves_what_is_right_and_mends_what_is_not() {
+    let volumes = Volumes::new("${secret:app-session/value}");
+    assert!(volumes.prepare().status.success());
+    let before = (volumes.inode("files/file-0"), volumes.inode("bin/his-agent"));
+    // As a run that was killed leaves it.
+    fs::write(volumes.path("files/.file-0.new"), "half").unwrap();
+    assert!(volumes.prepare().status.success());
+    assert_eq!((volumes.inode("files/file-0"), volumes.inode("bin/his-agent")), before);
+    fs::remove_file(volumes.path("files/file-0")).unwrap();
+    fs::write(volumes.path("files/file-0"), "half").unwrap();
+    assert!(volumes.prepare().status.success());
+    assert_eq!(fs::read_to_string(volumes.path("files/file-0")).unwrap(), VALUE);
+    assert_eq!(volumes.mode("files/file-0"), 0o440);
+}
+
+#[test]
+fn a_link_in_the_place_of_a_file_is_replaced_and_not_followed() {
+    let volumes = Volumes::new("new");
+    fs::write(volumes.path("elsewhere"), "old").unwrap();
+    symlink(volumes.path("elsewhere"), volumes.path("files/file-0")).unwrap();
+    assert!(volumes.prepare().status.success());
+    assert_eq!(fs::read_to_string(volumes.path("elsewhere")).unwrap(), "old");
+    assert_eq!(fs::read_to_string(volumes.path("files/file-0")).unwrap(), "new");
+}
+
+#[test]
+fn a_missing_secret_is_named_and_no_file_is_written() {
+    let volumes = Volumes::new("${secret:app-session/value} ${secret:app-session/absent}");
+    let output = volumes.prepare();
+    let complaint = complaint(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaint.contains("key absent of Secret app-session") && complaint.contains("file-0"), "{complaint}");
+    assert!(!complaint.contains(VALUE), "{complaint}");
+    assert_eq!(complaint.lines().count(), 1);
+    assert!(!Path::new(&volumes.path("files/file-0")).exists());
+}
+
+#[test]
+fn a_preparation_of_nothing_is_wrong_usage() {
+    for arguments in [&["prepare"][..], &["prepare", "--templates", "/nowhere"], &["prepare", "--secrets", "/nowhere"]] {
+        assert_eq!(agent(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+/// Serves one connection with raw bytes; says what it was asked.
+fn server(answer: Vec<u8>, stays_open: Duration) -> (u16, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(BODY.as_bytes()) {
+            let mut piece = [0; 1024];
+            let length = stream.read(&mut piece).unwrap();
+            assert!(length > 0, "the request ends early: {}", String::from_utf8_lossy(&request));
+            request.extend_from_slice(&piece[..length]);
+        }
+        // The probe may have gone by now.
+        let _ = stream.write_all(&answer);
+        if !stays_open.is_zero() {
+            stream.set_read_timeout(Some(stays_open)).unwrap();
+            let _ = stream.read(&mut [0; 16]);
+        }
+        String::from_utf8(request).unwrap()
+    };
+    (port, thread::spawn(serve))
+}
+
+fn ask(port: u16, expect: Option<&str>, timeout: &str) -> Output {
+    let port = port.to_string();
+    let mut arguments = vec!["probe", "rpc-post", "--port", &port, "--path", "/rpc?x=1", "--body", BODY, "--timeout", timeout];
+    arguments.extend(expect.iter().flat_map(|expect| ["--expect", expect]));
+    agent(&arguments)
+}
+
+/// Asks a server that answers with these bytes and closes.
+fn answered(answer: &[u8], expect: Option<&str>) -> (Option<i32>, String) {
+    let (port, server) = server(answer.to_vec(), Duration::ZERO);
+    let output = ask(port, expect, "10");
+    server.join().unwrap();
+    let complaint = complaint(&output);
+    assert!(output.stdout.is_empty() && !complaint.contains("7.0.59"), "the answer is printed: {complaint}");
+    (output.status.code(), complaint)
+}
+
+#[test]
+fn an_answer_counts_whatever_way_its_end_is_marked() {
+    let answers: [&[u8]; 3] = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{\"result\":\"7.0.59\"}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"res\r\ne\r\nult\":\"7.0.59\"}\r\n0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n{\"result\":\"7.0.59\"}",
+    ];
+    for answer in answers {
+        let text = String::from_utf8_lossy(answer);
+        assert_eq!(answered(answer, Some("result")), (Some(0), String::new()), "{text}");
+        assert_eq!(answered(answer, None), (Some(0), String::new()), "{text}");
+        let (code, complaint) = answered(answer, Some("resolt"));
+        assert_eq!(code, Some(1), "{text}");
+        assert!(complaint.contains("does not contain the expected text"), "{complaint}");
+    }
+}
+
+#[test]
+fn the_request_is_a_json_post_to_the_loopback() {
+    let (port, server) = server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec(), Duration::ZERO);
+    assert!(ask(port, None, "10").status.success());
+    let request = server.join().unwrap().to_lowercase();
+    let (head, _) = request.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("post /rpc?x=1 http/1.1\r\n"), "{head}");
+    for line in [format!("host: 127.0.0.1:{port}"), "content-type: application/json".into(), format!("content-length: {}", BODY.len())] {
+        assert!(head.lines().any(|found| found == line), "{line} is not in {head}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_wrong_broken_or_endless_fails_with_its_reason() {
+    let endless = [b"HTTP/1.1 200 OK\r\n\r\nresult".to_vec(), vec![b'x'; (1 << 20) + 1]].concat();
+    let cases: [(&[u8], &str); 5] = [
+        (b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 6\r\n\r\nresult", "status 405"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nresult", "no complete HTTP answer"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nresult\r\n", "no complete HTTP answer"),
+        (b"220 mail.example.org ESMTP 7.0.59\r\n", "no complete HTTP answer"),
+        (&endless, "longer than 1048576 bytes"),
+    ];
+    for (answer, reason) in cases {
+        let (code, complaint) = answered(answer, Some("result"));
+        assert_eq!(code, Some(1), "{reason}");
+        assert!(complaint.contains(reason) && complaint.lines().count() == 1, "{complaint}");
+    }
+}
+
+#[test]
+fn one_deadline_holds_for_the_whole_exchange() {
+    for answer in [&b""[..], b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nresult"] {
+        let (port, server) = server(answer.to_vec(), Duration::from_secs(20));
+        let start = Instant::now();
+        let output = ask(port, Some("result"), "1");
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+        assert_eq!(output.status.code(), Some(1));
+        assert!(complaint(&output).contains("within 1 s"), "{}", complaint(&output));
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_port_where_nobody_listens_fails_at_once() {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let output = ask(port, None, "10");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaint(&output).contains("accepts no connection"), "{}", complaint(&output));
+}
