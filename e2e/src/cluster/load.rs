@@ -1,19 +1,42 @@
 //! Images into the nodes, the way a registry would have brought them.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
 
 use super::layout::{Layout, NODES, Node};
 use super::node::ctr;
+use crate::paths;
 
 /// How long the kubelet's view of images may lag behind an import.
 const VISIBLE: Duration = Duration::from_secs(30);
 
-/// Imports every image of an archive into every node, and makes it known under its digest, too.
+/// Imports every image of an archive into every node, and makes it known under its digest, too. An archive that was
+/// imported before, and has not changed since, is left alone.
 pub(super) fn into_all_nodes(layout: &Layout, tar: &Path) -> Result<()> {
+    let mark = mark(layout, tar)?;
+    if mark.exists() {
+        return Ok(());
+    }
+    import(layout, tar)?;
+    fs::write(&mark, tar.display().to_string()).with_context(|| format!("cannot write {}", mark.display()))
+}
+
+/// Its presence says that the nodes have this very archive.
+fn mark(layout: &Layout, tar: &Path) -> Result<PathBuf> {
+    let facts = fs::metadata(tar).with_context(|| format!("there is no image archive {}", tar.display()))?;
+    let changed = facts.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let identity = format!("{} {} {}", tar.canonicalize()?.display(), facts.len(), changed.as_nanos());
+    let dir = layout.dir().join("loaded");
+    paths::create_dir(&dir)?;
+    Ok(dir.join(format!("{:x}", Sha256::digest(identity))))
+}
+
+fn import(layout: &Layout, tar: &Path) -> Result<()> {
     let results: Vec<Result<()>> = thread::scope(|scope| {
         let imports: Vec<_> = NODES.iter().map(|node| scope.spawn(|| into_node(layout, *node, tar))).collect();
         imports
@@ -25,9 +48,6 @@ pub(super) fn into_all_nodes(layout: &Layout, tar: &Path) -> Result<()> {
 }
 
 fn into_node(layout: &Layout, node: Node, tar: &Path) -> Result<()> {
-    if !tar.is_file() {
-        bail!("there is no image archive {}", tar.display());
-    }
     let said = ctr(layout, node).args(["images", "import"]).arg(tar).output()?;
     let names: Vec<String> = said.lines().filter_map(imported_name).collect();
     if names.is_empty() {

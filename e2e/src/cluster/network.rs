@@ -21,7 +21,7 @@ pub(super) fn create() -> Result<()> {
         ip(node, &["link", "set", "lo", "up"])?;
         ip(node, &["addr", "add", &format!("{}/24", node.address()), "dev", "eth1"])?;
         ip(node, &["link", "set", "eth1", "up"])?;
-        nsenter_net(&node.netns(), "sysctl").args(["-qw", "net.ipv4.ip_forward=1"]).output()?;
+        nsenter_net(&node.netns(), "sh").args(["-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"]).output()?;
     }
     for node in NODES {
         let peer = node.peer();

@@ -41,7 +41,6 @@ impl AuditEvent {
 struct Line {
     #[serde(rename = "auditID")]
     audit_id: String,
-    stage: String,
     #[serde(rename = "requestURI")]
     request_uri: String,
     verb: String,

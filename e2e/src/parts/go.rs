@@ -17,9 +17,9 @@ pub(super) fn build(part: Part, into: &Path, step: &Step) -> Result<()> {
     let Source::Go { pins, package, flags } = recipe.source else { bail!("{} is not built from Go", recipe.name) };
     let dir = pins_dir(pins)?;
     step.note(format!("downloading and compiling {package}"));
-    // Builds run beside tests and demos that people wait for.
-    shell::command("nice")
-        .args(["-n", "5"])
+    // A build runs beside things that people wait for, and ends when nobody waits for it any more.
+    shell::command("setpriv")
+        .args(["--pdeathsig", "TERM", "nice", "-n", "5"])
         .arg(program()?)
         .args(["build", "-trimpath", "-ldflags", flags, "-o"])
         .arg(into.join(recipe.program))
