@@ -100,7 +100,7 @@ impl Recipe {
             Content::GnuHealth => gnuhealth::words(),
             Content::Programs { programs, libc } => {
                 let places: Vec<_> = programs.iter().map(|program| program.to).collect();
-                format!("{places:?} {}", if *libc { GLIBC } else { "" })
+                format!("{places:?} stripped {}", if *libc { GLIBC } else { "" })
             }
         };
         format!("{name} {user} {env:?} {entrypoint:?} {content}")
@@ -129,6 +129,9 @@ impl Recipe {
                 }
                 for program in programs {
                     root.program(&program.from, program.to)?;
+                    // A program of ours comes with twenty times its size in debug information, and his-agent is
+                    // copied into pods.
+                    command("strip").arg("--strip-all").arg(root.at(program.to)).output()?;
                     if *libc {
                         // Names the library that is missing now, where a pod would only fail to start.
                         root.run(&["/lib64/ld-linux-x86-64.so.2", "--list", program.to])?;
