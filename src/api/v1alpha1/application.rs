@@ -72,6 +72,7 @@ pub struct ApplicationVersion {
     #[x_kube(validation = Rule::new("self.matches('^[0-9A-Za-z]([-._0-9A-Za-z]*[0-9A-Za-z])?$')").message("version may contain letters, digits, dot, dash and underscore, and starts and ends with a letter or digit"))]
     pub version: String,
     /// Images by the name that components use. Each must be given by digest.
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 300}))]
     #[x_kube(validation = Rule::new("size(self) > 0 && self.all(k, self[k].matches('@sha256:[0-9a-f]{64}$'))").message("every image must end in @sha256: and 64 hex digits; a tag can change under a hospital: write the digest"))]
     pub images: BTreeMap<String, String>,
 }

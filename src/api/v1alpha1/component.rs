@@ -158,6 +158,7 @@ pub struct WritablePath {
     pub path: String,
     /// Most that it may hold. Absent: 64Mi.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]+(Mi|Gi)$')").message("size must be a quantity such as 64Mi"))]
     pub size: Option<String>,
 }
@@ -169,18 +170,22 @@ pub struct WritablePath {
 pub struct Resources {
     /// Reserved CPU, for example `100m`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]+(\\\\.[0-9]+)?m?$')").message("cpu must be a quantity such as 100m or 2"))]
     pub cpu: Option<String>,
     /// Most CPU it may use, for example `1`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]+(\\\\.[0-9]+)?m?$')").message("cpuLimit must be a quantity such as 500m or 2"))]
     pub cpu_limit: Option<String>,
     /// Memory, reserved and limited, for example `256Mi`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]+(Mi|Gi)$')").message("memory must be a quantity with a binary unit, such as 256Mi"))]
     pub memory: Option<String>,
     /// Local disk for logs and writable paths, for example `256Mi`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]+(Mi|Gi)$')").message("ephemeralStorage must be a quantity with a binary unit, such as 256Mi"))]
     pub ephemeral_storage: Option<String>,
 }

@@ -102,16 +102,18 @@ pub struct PlatformStorage {
 pub struct PlatformDatabase {
     /// Image of plain PostgreSQL 15 to 18 for the Embedded mode, by digest. Without it no hospital may choose Embedded.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
     #[x_kube(validation = Rule::new("self.matches('@sha256:[0-9a-f]{64}$')").message("embeddedImage must end in @sha256: and 64 hex digits; a tag can change under a hospital: write the digest"))]
     pub embedded_image: Option<String>,
     /// Image for CloudNativePG clusters, by digest. Absent: the CloudNativePG operator's own default.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
     #[x_kube(validation = Rule::new("self.matches('@sha256:[0-9a-f]{64}$')").message("cloudNativePgImage must end in @sha256: and 64 hex digits; a tag can change under a hospital: write the digest"))]
     pub cloud_native_pg_image: Option<String>,
     /// Addresses of the API server as pods reach it, as CIDR. Instances of CloudNativePG need them, because everything
     /// that is not declared is denied; without them no hospital may choose CloudNativePG.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), inner(length(max = 43)))]
     #[x_kube(validation = Rule::new("self.all(c, isCIDR(c) && !c.endsWith('/0'))").message("every entry of apiServerCidrs must be a CIDR such as 192.0.2.10/32 and may not cover the whole internet"))]
     pub api_server_cidrs: Vec<String>,
     /// Port of the API server as pods reach it, after the Service. Absent: 6443.
@@ -129,7 +131,7 @@ pub struct PlatformDns {
     #[schemars(length(min = 1, max = 63))]
     pub namespace: String,
     /// Labels of the resolver's pods; at least one.
-    #[schemars(length(min = 1))]
+    #[schemars(extend("maxProperties" = 16))]
     #[x_kube(validation = Rule::new("size(self) > 0").message("podLabels must name at least one label, otherwise every pod of the namespace counts as the resolver"))]
     pub pod_labels: BTreeMap<String, String>,
     /// Container port of the resolver. Absent: 53. (A Service may map 53 to another port; policies see the pod's.)

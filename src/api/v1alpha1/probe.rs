@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The three questions the kubelet asks.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(cel, validation = Rule::new("!(has(self.readiness) && has(self.liveness) && self.readiness == self.liveness)").message("readiness and liveness must differ: a dependency that is down must take a pod out of service, not restart it").field_path(".liveness"))]
+#[x_kube(cel, validation = Rule::new("!(has(self.readiness) && has(self.liveness)) || !((has(self.readiness.http) && has(self.liveness.http) && self.readiness.http.path == self.liveness.http.path && self.readiness.http.port == self.liveness.http.port) || (has(self.readiness.tcp) && has(self.liveness.tcp) && self.readiness.tcp.port == self.liveness.tcp.port) || (has(self.readiness.exec) && has(self.liveness.exec) && self.readiness.exec.command == self.liveness.exec.command) || (has(self.readiness.rpcPost) && has(self.liveness.rpcPost) && self.readiness.rpcPost.path == self.liveness.rpcPost.path && self.readiness.rpcPost.port == self.liveness.rpcPost.port && self.readiness.rpcPost.body == self.liveness.rpcPost.body))").message("readiness and liveness must differ: a dependency that is down must take a pod out of service, not restart it").field_path(".liveness"))]
 pub struct Probes {
     /// Has it started? The others wait for it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ pub struct TcpProbe {
 #[x_kube(cel)]
 pub struct ExecProbe {
     /// Program and arguments; no shell is added.
-    #[schemars(length(min = 1, max = 32))]
+    #[schemars(length(min = 1, max = 32), inner(length(max = 1000)))]
     pub command: Vec<String>,
 }
 

@@ -122,9 +122,11 @@ pub struct IsolationSpec {
 #[x_kube(cel)]
 pub struct Quota {
     /// Sum of CPU limits, for example `16`.
+    #[schemars(length(max = 20))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]+(\\\\.[0-9]+)?m?$')").message("cpu must be a quantity such as 500m or 16"))]
     pub cpu: String,
     /// Sum of memory limits, for example `64Gi`.
+    #[schemars(length(max = 20))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]+(\\\\.[0-9]+)?(Ki|Mi|Gi|Ti)$')").message("memory must be a quantity with a binary unit, such as 64Gi"))]
     pub memory: String,
     /// Number of pods.
@@ -182,6 +184,7 @@ pub struct DatabaseSpec {
 pub struct EmbeddedDatabase {
     /// Size of its volume. Absent: 10Gi.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]+(Mi|Gi|Ti)$')").message("storage must be a quantity with a binary unit, such as 10Gi"))]
     pub storage: Option<String>,
     /// Compute resources. Absent: 250m to 1 CPU and 512Mi of memory.
@@ -200,6 +203,7 @@ pub struct CloudNativePgDatabase {
     pub instances: Option<i32>,
     /// Size of each volume. Absent: 10Gi.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]+(Mi|Gi|Ti)$')").message("storage must be a quantity with a binary unit, such as 10Gi"))]
     pub storage: Option<String>,
 }
@@ -220,7 +224,7 @@ pub struct ExternalDatabase {
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
     /// Addresses of the server, as CIDR: the only ones outside the cluster that the application may reach for it.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = 16), inner(length(max = 43)))]
     #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))").message("every entry of cidrs must be a CIDR such as 192.0.2.10/32"), validation = Rule::new("self.all(c, !c.endsWith('/0'))").message("cidrs may not cover the whole internet: name the addresses of the database server"))]
     pub cidrs: Vec<String>,
     /// Secret in the hospital's namespace for the application: keys `username`, `password` and `ca.crt`.
@@ -242,6 +246,7 @@ pub struct Bindings {
     pub cache: Option<CacheBinding>,
     /// Buckets for an application that declares them, by the application's name for each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 8))]
     pub buckets: BTreeMap<String, BucketBinding>,
 }
 
@@ -258,7 +263,7 @@ pub struct CacheBinding {
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
     /// Addresses of the server, as CIDR.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = 16), inner(length(max = 43)))]
     #[x_kube(validation = Rule::new("self.all(c, isCIDR(c) && !c.endsWith('/0'))").message("every entry of cidrs must be a CIDR such as 192.0.2.10/32 and may not cover the whole internet"))]
     pub cidrs: Vec<String>,
     /// Secret in the hospital's namespace: key `password`.
@@ -281,7 +286,7 @@ pub struct BucketBinding {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// Addresses of the store, as CIDR.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = 16), inner(length(max = 43)))]
     #[x_kube(validation = Rule::new("self.all(c, isCIDR(c) && !c.endsWith('/0'))").message("every entry of cidrs must be a CIDR such as 192.0.2.10/32 and may not cover the whole internet"))]
     pub cidrs: Vec<String>,
     /// Secret in the hospital's namespace: keys `accessKeyId` and `secretAccessKey`.
