@@ -126,10 +126,14 @@ impl Variables {
             invalid(format!("line {line}: {error}; correct the expression"))
         };
         let template = environment.template_from_str(text).map_err(broken)?;
-        for name in template.undeclared_variables(true) {
-            self.known(&name).map_err(invalid)?;
+        let used = template.undeclared_variables(true);
+        for name in &used {
+            self.known(name).map_err(invalid)?;
         }
         let rendered = template.render(self.tree()).map_err(broken)?;
+        if !used.iter().all(|name| self.comes_out_whole(name, &rendered)) {
+            return Err(invalid(MANGLED.to_owned()));
+        }
         let text = split(&rendered).map_err(&invalid)?;
         self.untouched(&text).map_err(invalid)?;
         Ok(text)
@@ -145,6 +149,15 @@ impl Variables {
             near = self.names().collect();
         }
         Err(format!("unknown variable {name}; known are: {}", near.join(", ")))
+    }
+
+    /// An expression that only looks at a secret (its length, a comparison) would see its place and not its value.
+    fn comes_out_whole(&self, name: &str, rendered: &str) -> bool {
+        match self.0.get(name) {
+            Some(Piece::Secret { secret, key }) => rendered.contains(&format!("{OPEN}{secret}/{key}{CLOSE}")),
+            Some(Piece::Text(text)) => !text.contains(OPEN) || rendered.contains(text.as_str()),
+            None => true,
+        }
     }
 
     /// A filter that changes a secret's place leaves a place that no variable has.
