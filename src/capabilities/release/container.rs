@@ -156,8 +156,10 @@ fn place_of(secret: &str, key: &str) -> String {
     format!("HIS_{}_{}", upper(secret), upper(key))
 }
 
+/// A volume's name has at most 63 characters and no dot; a Secret's may have 253 and some.
 fn volume_of(secret: &str) -> String {
-    format!("secret-{secret}")
+    let valid = secret.len() <= 50 && !secret.contains('.');
+    format!("secret-{}", if valid { secret.to_owned() } else { digest(&secret) })
 }
 
 fn mounts(program: &Program, agent: bool) -> Vec<VolumeMount> {
