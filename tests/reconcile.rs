@@ -1,0 +1,36 @@
+//! The operator against a real kube-apiserver with etcd: as its own user, with the rights and admission policies of
+//! `manifests/install.yaml`. No pod ever runs; an actor writes what kubelets and controllers would.
+//!
+//! All tests share one control plane and one operator; each has hospitals of its own. What the operator asked for is read
+//! from the API server's audit log.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    reason = "a test may stop at once, and plays the part of everybody else in the cluster"
+)]
+
+mod support;
+
+mod reconcile {
+    mod actor;
+    mod arrival;
+    mod crash;
+    mod deletion;
+    mod drift;
+    mod election;
+    mod gate;
+    mod hospital;
+    mod install;
+    mod pause;
+    mod ready;
+    mod refusal;
+    mod release;
+    mod repair;
+    mod secrecy;
+    mod world;
+}
