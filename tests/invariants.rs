@@ -1,0 +1,198 @@
+//! What holds for every hospital that anybody may write: random specs against independent oracles, and for each oracle
+//! one damaged rendering that it must notice.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at once"
+)]
+
+mod support;
+
+#[path = "invariants/amounts.rs"]
+mod amounts;
+#[path = "invariants/mutants.rs"]
+mod mutants;
+#[path = "invariants/objects.rs"]
+mod objects;
+#[path = "invariants/pods.rs"]
+mod pods;
+#[path = "invariants/random.rs"]
+mod random;
+#[path = "invariants/world.rs"]
+mod world;
+
+use std::collections::BTreeSet;
+
+use his_operator::{api::v1alpha1::Component, objects::Observed, reconcile::pass};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, RngSeed},
+};
+use random::Hospital;
+use support::{
+    cluster::{Jobs, settle},
+    inputs,
+};
+use world::World;
+
+type Oracle = fn(&World) -> Result<(), String>;
+
+const ORACLES: &[(&str, Oracle)] = &[
+    ("restricted", pods::restricted),
+    ("hardened", pods::hardened),
+    ("images_by_digest", pods::images_by_digest),
+    ("resources", pods::resources),
+    ("secrets_as_files", pods::secrets_as_files),
+    ("references", pods::references),
+    ("no_open_peer", objects::no_open_peer),
+    ("deny_before_workload", objects::deny_before_workload),
+    ("no_wildcard", objects::no_wildcard),
+    ("no_secret_value", objects::no_secret_value),
+    ("owned_by_label_only", objects::owned_by_label_only),
+    ("named_once", objects::named_once),
+    ("valid_names", objects::valid_names),
+    ("quota_fits_a_surge", objects::quota_fits_a_surge),
+    ("safe_rollouts", objects::safe_rollouts),
+];
+
+/// Small enough to take seconds; the seed is fixed, so that a failure is the same everywhere.
+fn config() -> Config {
+    Config { cases: 96, failure_persistence: None, rng_seed: RngSeed::Fixed(42), ..Config::default() }
+}
+
+/// The hospital's objects when it is new, once it serves, and while its next version migrates.
+fn states(hospital: &Hospital) -> Vec<World> {
+    let mut observed = hospital.observed();
+    let new = plan(hospital, &observed);
+    let settled = settle(&hospital.tenant, &mut observed, Jobs::Succeeded).unwrap();
+    let mut worlds = vec![new];
+    let now = Hospital { tenant: settled, ..hospital.clone() };
+    worlds.push(plan(&now, &observed));
+    if let [_, next, ..] = hospital.application.spec.versions.as_slice() {
+        let mut upgrade = now;
+        upgrade.tenant.spec.application.version.clone_from(&next.version);
+        worlds.push(plan(&upgrade, &observed));
+    }
+    worlds
+}
+
+fn plan(hospital: &Hospital, observed: &Observed) -> World {
+    let pass = pass::plan(&inputs(hospital.tenant.clone()), observed).unwrap_or_else(|rejection| panic!("{rejection}"));
+    World::of(&pass, observed)
+}
+
+fn judge(world: &World) -> Result<(), String> {
+    ORACLES.iter().try_for_each(|(name, oracle)| oracle(world).map_err(|finding| format!("{name}: {finding}")))
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn every_hospital_keeps_every_rule(hospital in random::hospital()) {
+        for world in states(&hospital) {
+            prop_assert_eq!(judge(&world), Ok(()));
+        }
+    }
+
+    #[test]
+    fn the_same_hospital_is_rendered_to_the_same_bytes(hospital in random::hospital()) {
+        let observed = hospital.observed();
+        let render = || {
+            let pass = pass::plan(&inputs(hospital.tenant.clone()), &observed).unwrap();
+            format!("{:?}", pass.desired)
+        };
+        prop_assert_eq!(render(), render());
+    }
+
+    #[test]
+    fn adding_a_component_removes_nothing(hospital in random::hospital(), more in random::component()) {
+        let shared = hospital.application.spec.secrets.iter().any(|secret| secret.name == "session_key");
+        prop_assume!(shared && hospital.application.spec.components.iter().all(|known| known.name != more.name));
+        let before = states(&hospital);
+        let after = states(&hospital.with_component(more));
+        for (before, after) in before.iter().zip(&after) {
+            let lost: BTreeSet<_> = before.existing().difference(&after.existing()).cloned().collect();
+            prop_assert_eq!(lost, BTreeSet::new());
+        }
+    }
+}
+
+#[test]
+fn shipped_applications_keep_every_rule() {
+    for name in ["gnu-health", "care"] {
+        for world in states(&Hospital::shipped(name)) {
+            assert_eq!(judge(&world), Ok(()), "{name}");
+        }
+    }
+}
+
+/// The longest names that the CRDs let through.
+#[test]
+fn the_longest_names_are_still_valid() {
+    let mut hospital = Hospital::fixture();
+    hospital.tenant.metadata.name = Some("a".repeat(40));
+    let component = Component {
+        name: "b".repeat(30),
+        files: hospital.application.spec.files.clone(),
+        ports: vec![his_operator::api::v1alpha1::Port { name: "c".repeat(15), port: 65535 }],
+        ..hospital.application.spec.components[0].clone()
+    };
+    let component = Component { routes: Vec::new(), probes: None, ..component };
+    let mut hospital = hospital.with_component(component);
+    hospital.application.spec.secrets[0].name = "d".repeat(40);
+    let file = &mut hospital.application.spec.files[0];
+    file.template = format!("{{{{ secrets.{} }}}}", "d".repeat(40));
+    hospital.application.spec.components.iter_mut().for_each(|component| component.files.clear());
+    for world in states(&hospital) {
+        assert_eq!(judge(&world), Ok(()));
+    }
+}
+
+/// People name Secrets as they like, up to 253 characters and with dots.
+#[test]
+fn secrets_of_any_name_can_be_bound() {
+    let mut hospital = Hospital::shipped("care");
+    let name = format!("{}.{}", "e".repeat(100), "f".repeat(152));
+    let bindings = hospital.tenant.spec.bindings.as_mut().unwrap();
+    bindings.cache.as_mut().unwrap().secret.clone_from(&name);
+    bindings.buckets.values_mut().for_each(|bucket| bucket.secret.clone_from(&name));
+    hospital.tenant.spec.database = Some(his_operator::api::v1alpha1::DatabaseSpec {
+        external: Some(his_operator::api::v1alpha1::ExternalDatabase {
+            host: "db.example.org".to_owned(),
+            name: "care".to_owned(),
+            cidrs: vec!["192.0.2.20/32".to_owned()],
+            app_secret: name,
+            ..Default::default()
+        }),
+        ..Default::default()
+    });
+    hospital.application.spec.files = vec![his_operator::api::v1alpha1::File {
+        path: "/etc/care/database".to_owned(),
+        template: "{{ database.url }} {{ cache.url }}".to_owned(),
+    }];
+    for world in states(&hospital) {
+        assert_eq!(judge(&world), Ok(()));
+    }
+}
+
+#[test]
+fn every_oracle_notices_its_mutant() {
+    let worlds = states(&Hospital::fixture());
+    for (name, oracle) in ORACLES {
+        let damage = mutants::of(name);
+        let mut damaged = 0;
+        for world in &worlds {
+            let mut mutant = world.clone();
+            if damage(&mut mutant) {
+                damaged += 1;
+                assert_eq!(oracle(world), Ok(()), "{name}: the undamaged hospital is refused");
+                assert!(oracle(&mutant).is_err(), "{name}: the mutant is not noticed");
+            }
+        }
+        assert!(damaged > 0, "{name}: there was nothing to damage");
+    }
+}

@@ -1,0 +1,80 @@
+//! One way to break each rule. A mutation answers whether it found something to break.
+
+use his_operator::{
+    names,
+    objects::{Kind, kind},
+};
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+type Damage = fn(&mut World) -> bool;
+
+/// The mutation that belongs to an oracle.
+pub fn of(oracle: &str) -> Damage {
+    match oracle {
+        "restricted" => |world| container(world, |container| container["securityContext"]["privileged"] = true.into()),
+        "hardened" => |world| pod(world, |template| template["spec"]["automountServiceAccountToken"] = true.into()),
+        "images_by_digest" => {
+            |world| container(world, |container| container["image"] = "registry.example.org/chart:latest".into())
+        }
+        "resources" => |world| {
+            container(world, |container| {
+                container["resources"]["limits"].as_object_mut().unwrap().remove("ephemeral-storage");
+            })
+        },
+        "secrets_as_files" => |world| {
+            let variable =
+                json!([{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "app-session-key", "key": "value"}}}]);
+            container(world, |container| container["env"] = variable)
+        },
+        "references" => {
+            |world| container(world, |container| container["volumeMounts"][0]["name"] = "no-such-volume".into())
+        }
+        "no_open_peer" => |world| {
+            let named = world.objects.iter_mut().find(|object| object.name.starts_with("egress-"));
+            named.map(|policy| policy.body["spec"]["egress"][0]["to"] = json!([])).is_some()
+        },
+        "deny_before_workload" => |world| {
+            let deny = world.objects.iter().position(|object| object.name == "default-deny");
+            let workloads = world.objects.iter().any(crate::world::Rendered::runs_pods);
+            let Some(deny) = deny.filter(|_| workloads) else { return false };
+            let policy = world.objects.remove(deny);
+            world.objects.push(policy);
+            true
+        },
+        "no_wildcard" => |world| first(world, kind::ROLE_BINDING, |body| body["roleRef"]["name"] = "*".into()),
+        "no_secret_value" => {
+            |world| first(world, kind::SECRET, |body| body["stringData"] = json!({"password": "hunter2"}))
+        }
+        "owned_by_label_only" => |world| {
+            first(world, kind::PERSISTENT_VOLUME_CLAIM, |body| {
+                body["metadata"]["labels"].as_object_mut().unwrap().remove(names::RETAIN);
+            })
+        },
+        "named_once" => |world| {
+            let again = world.objects[0].clone();
+            world.objects.push(again);
+            true
+        },
+        "valid_names" => |world| container(world, |container| container["name"] = "n".repeat(64).into()),
+        "quota_fits_a_surge" => {
+            |world| first(world, kind::RESOURCE_QUOTA, |body| body["spec"]["hard"]["limits.memory"] = "64Mi".into())
+        }
+        "safe_rollouts" => |world| first(world, kind::SERVICE, |body| body["spec"]["type"] = "LoadBalancer".into()),
+        other => panic!("oracle {other} has no mutant"),
+    }
+}
+
+fn first(world: &mut World, kind: Kind, damage: impl FnOnce(&mut Value)) -> bool {
+    world.objects.iter_mut().find(|object| object.kind == kind).map(|object| damage(&mut object.body)).is_some()
+}
+
+fn pod(world: &mut World, damage: impl FnOnce(&mut Value)) -> bool {
+    let with_pods = |object: &&mut crate::world::Rendered| object.body["spec"]["template"].is_object();
+    world.objects.iter_mut().find(with_pods).map(|object| damage(&mut object.body["spec"]["template"])).is_some()
+}
+
+fn container(world: &mut World, damage: impl FnOnce(&mut Value)) -> bool {
+    pod(world, |template| damage(&mut template["spec"]["containers"][0]))
+}

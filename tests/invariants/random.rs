@@ -1,0 +1,279 @@
+//! Random hospitals that are valid: whatever an application team and a hospital may write.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use his_operator::{
+    api::v1alpha1::{
+        BucketBinding, BucketDependency, CacheBinding, CacheDependency, CloudNativePgDatabase, Component, Connection,
+        DatabaseDependency, DatabaseSpec, Dependencies, EmbeddedDatabase, EnvVar, Exception, ExternalDatabase, File,
+        Floors, GeneratedSecret, HospitalApplication, HospitalPlatform, HospitalTenant, Lifecycle, Off, PlatformNodes,
+        Port, Probe, Probes, Replicas, Role, Route, RpcPostProbe, SecretKind, SecurityRule, Step, TcpProbe,
+        WritablePath,
+    },
+    objects::Observed,
+};
+use proptest::prelude::*;
+
+use crate::support::{crds, patched, root};
+
+/// A hospital with all that it refers to.
+#[derive(Clone, Debug)]
+pub struct Hospital {
+    pub platform: HospitalPlatform,
+    pub application: HospitalApplication,
+    pub tenant: HospitalTenant,
+}
+
+impl Hospital {
+    pub fn observed(&self) -> Observed {
+        Observed {
+            crds: crds(),
+            platform: Some(Arc::new(self.platform.clone())),
+            application: Some(Arc::new(self.application.clone())),
+            ..Observed::default()
+        }
+    }
+
+    /// One of the shipped applications, as its case has it.
+    pub fn shipped(name: &str) -> Self {
+        let fixture = |file: String| root().join("tests/cases/fixtures").join(file);
+        Self {
+            platform: patched(&fixture("platform.yaml".to_owned()), None, name),
+            application: patched(&root().join(format!("manifests/applications/{name}.yaml")), None, name),
+            tenant: patched(&fixture(format!("{name}-tenant.yaml")), None, name),
+        }
+    }
+
+    /// The fixture: a small application that uses everything once.
+    pub fn fixture() -> Self {
+        let file = |name: &str| root().join("tests/cases/fixtures").join(name);
+        Self {
+            platform: patched(&file("platform.yaml"), None, "fixture"),
+            application: patched(&file("application.yaml"), None, "fixture"),
+            tenant: patched(&file("tenant.yaml"), None, "fixture"),
+        }
+    }
+
+    /// Adds a component, with all that it may bring along.
+    pub fn with_component(mut self, mut component: Component) -> Self {
+        let images = self.application.spec.versions.first().map(|version| version.images.clone()).unwrap_or_default();
+        component.image = images.keys().next().cloned().unwrap_or_default();
+        component.connects_to.retain(|connection| connection.component == component.name);
+        self.application.spec.components.retain(|known| known.name != component.name);
+        self.application.spec.components.push(component);
+        self
+    }
+}
+
+const NAME: &str = "[a-z]([-a-z0-9]{0,28}[a-z0-9])?";
+const TEMPLATES: [&str; 6] = [
+    "",
+    "host = {{ tenant.host }}\n",
+    "{{ tenant.url }} costs $5 and $(MORE) ${secret:not/a-secret}",
+    "key = {{ secrets.session_key }}",
+    "{{ secrets.session_key }}{{ secrets.session_key }}",
+    "version {{ tenant.version }} for {{ tenant.name }} in {{ tenant.namespace }}",
+];
+
+prop_compose! {
+    fn port()(name in "[a-z]([-a-z0-9]{0,13}[a-z0-9])?", port in 1024..=65535_i32) -> Port {
+        Port { name, port }
+    }
+}
+
+prop_compose! {
+    fn file()(name in "[a-z]{1,12}", template in prop::sample::select(&TEMPLATES[..])) -> File {
+        File { path: format!("/etc/random/{name}.conf"), template: template.to_owned() }
+    }
+}
+
+prop_compose! {
+    fn variable()(name in "[A-GI-Z][A-Z0-9_]{0,20}", secret in any::<bool>(), plain in prop::sample::select(&TEMPLATES[..3])) -> (EnvVar, bool) {
+        let value = if secret { "{{ secrets.session_key }}" } else { plain };
+        (EnvVar { name, value: value.to_owned() }, secret)
+    }
+}
+
+fn probes(port: Option<&Port>) -> Option<Probes> {
+    let port = port?.name.clone();
+    let rpc = RpcPostProbe { path: "/".to_owned(), port: port.clone(), body: "{}".to_owned(), expect: None };
+    Some(Probes {
+        startup: Some(Probe { rpc_post: Some(rpc), ..Probe::default() }),
+        readiness: Some(Probe { tcp: Some(TcpProbe { port }), ..Probe::default() }),
+        liveness: None,
+    })
+}
+
+fn unique<T, K: Ord>(list: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    list.into_iter().map(|entry| (key(&entry), entry)).collect::<BTreeMap<_, _>>().into_values().collect()
+}
+
+prop_compose! {
+    pub fn component()(
+        name in NAME.prop_filter("the operator's own", |name| !["database", "init", "migrate"].contains(&name.as_str())),
+        role in prop::sample::select(vec![Role::Web, Role::Worker, Role::Scheduler, Role::Frontend]),
+        ports in prop::collection::vec(port(), 0..3),
+        files in prop::collection::vec(file(), 0..3),
+        env in prop::collection::vec(variable(), 0..4),
+        writable in prop::collection::vec("/var/[a-z]{1,10}", 0..3),
+        min in 1..4_i32,
+        with_probes in any::<bool>(),
+        loose in any::<bool>(),
+    ) -> Component {
+        let singleton = role == Role::Scheduler;
+        let ports = unique(ports, |port| port.name.clone());
+        let ports = unique(ports, |port| port.port);
+        let secret = env.iter().any(|(_, secret)| *secret);
+        let rule = |rule| Exception { rule, reason: "a reason of some length".to_owned() };
+        let mut exceptions: Vec<_> = secret.then(|| rule(SecurityRule::SecretInEnv)).into_iter().collect();
+        if loose {
+            exceptions.extend([rule(SecurityRule::WritableRoot), rule(SecurityRule::SchemaChangesAtRuntime)]);
+        }
+        Component {
+            probes: probes(ports.first().filter(|_| with_probes)),
+            routes: ports.first().map(|port| Route { path: format!("/{name}"), port: port.name.clone() }).into_iter().collect(),
+            connects_to: ports.first().map(|port| Connection { component: name.clone(), port: port.name.clone() }).into_iter().collect(),
+            name,
+            role,
+            image: "random".to_owned(),
+            replicas: (!singleton).then(|| Replicas { min, max: None }),
+            singleton: singleton.then_some(true),
+            ports,
+            env: unique(env.into_iter().map(|(variable, _)| variable).collect(), |variable| variable.name.clone()),
+            files: unique(files, |file| file.path.clone()),
+            writable_paths: unique(writable, Clone::clone).into_iter().map(|path| WritablePath { path, size: None }).collect(),
+            exceptions,
+            ..Component::default()
+        }
+    }
+}
+
+fn step(command: &str) -> Step {
+    Step { image: "random".to_owned(), command: vec![command.to_owned()], ..Step::default() }
+}
+
+prop_compose! {
+    fn application()(
+        components in prop::collection::vec(component(), 1..6),
+        init in any::<bool>(),
+        migrate in any::<bool>(),
+        cache in any::<bool>(),
+        buckets in prop::collection::vec("[a-z]([a-z0-9_]{0,10}[a-z0-9])?", 0..3),
+        kind in prop::sample::select(vec![SecretKind::Random, SecretKind::Rsa, SecretKind::Jwks]),
+        database in any::<bool>(),
+    ) -> HospitalApplication {
+        let mut application = HospitalApplication::default();
+        application.metadata.name = Some("random".to_owned());
+        let spec = &mut application.spec;
+        spec.title = "Random".to_owned();
+        for (version, digit) in [("1", "1"), ("2", "2")] {
+            let image = format!("registry.example.org/random@sha256:{}", digit.repeat(64));
+            spec.versions.push(his_operator::api::v1alpha1::ApplicationVersion {
+                version: version.to_owned(),
+                images: BTreeMap::from([("random".to_owned(), image)]),
+            });
+        }
+        spec.components = unique(components, |component| component.name.clone());
+        spec.secrets = vec![GeneratedSecret { name: "session_key".to_owned(), kind }];
+        spec.lifecycle = Some(Lifecycle { init: init.then(|| step("init")), migrate: migrate.then(|| step("migrate")) });
+        spec.dependencies = Some(Dependencies {
+            database: database.then(DatabaseDependency::default),
+            cache: cache.then(CacheDependency::default),
+            buckets: unique(buckets, Clone::clone).into_iter().map(|name| BucketDependency { name }).collect(),
+        });
+        application
+    }
+}
+
+/// Bindings for everything that the application asks for, in Secrets with names that people may choose.
+fn bind(tenant: &mut HospitalTenant, application: &HospitalApplication, secret: &str) {
+    let dependencies = application.spec.dependencies.clone().unwrap_or_default();
+    let bindings = tenant.spec.bindings.get_or_insert_default();
+    let cidrs = vec!["192.0.2.10/32".to_owned()];
+    bindings.cache = dependencies.cache.map(|_| CacheBinding {
+        host: "cache.example.org".to_owned(),
+        port: None,
+        cidrs: cidrs.clone(),
+        secret: secret.to_owned(),
+    });
+    for bucket in dependencies.buckets {
+        let binding = BucketBinding {
+            endpoint: "https://s3.example.org".to_owned(),
+            name: "files".to_owned(),
+            region: None,
+            cidrs: cidrs.clone(),
+            secret: secret.to_owned(),
+        };
+        bindings.buckets.insert(bucket.name, binding);
+    }
+}
+
+fn database(mode: u8, secret: &str) -> DatabaseSpec {
+    match mode {
+        0 => DatabaseSpec { embedded: Some(EmbeddedDatabase::default()), ..DatabaseSpec::default() },
+        1 => DatabaseSpec { cloud_native_pg: Some(CloudNativePgDatabase::default()), ..DatabaseSpec::default() },
+        _ => DatabaseSpec {
+            external: Some(ExternalDatabase {
+                host: "db.example.org".to_owned(),
+                name: "his".to_owned(),
+                cidrs: vec!["192.0.2.20/32".to_owned(), "192.0.2.21/32".to_owned()],
+                app_secret: secret.to_owned(),
+                ..ExternalDatabase::default()
+            }),
+            ..DatabaseSpec::default()
+        },
+    }
+}
+
+fn base() -> impl Strategy<Value = Hospital> {
+    prop_oneof![
+        1 => Just(Hospital::shipped("gnu-health")),
+        1 => Just(Hospital::shipped("care")),
+        4 => application().prop_map(|application| {
+            let mut hospital = Hospital { application, ..Hospital::fixture() };
+            hospital.tenant.spec.application.name = "random".to_owned();
+            hospital.tenant.spec.application.version = "1".to_owned();
+            hospital
+        }),
+    ]
+}
+
+prop_compose! {
+    pub fn hospital()(
+        mut hospital in base(),
+        name in "[a-z]([-a-z0-9]{0,38}[a-z0-9])?",
+        hosts in prop::collection::vec("[a-z]{1,20}\\.example\\.org", 0..4),
+        extra in prop::option::of(component()),
+        mode in 0..3_u8,
+        secret in "[a-z]([-a-z0-9]{0,40}[a-z0-9])?",
+        floor in prop::option::of(1..4_i32),
+        user_namespaces in any::<bool>(),
+        gateway in prop::bool::weighted(0.9),
+        off in prop::bool::weighted(0.1),
+    ) -> Hospital {
+        if let Some(extra) = extra.filter(|extra| !uses_secret(extra) || hospital.application.metadata.name.as_deref() == Some("random")) {
+            hospital = hospital.with_component(extra);
+        }
+        let Hospital { platform, application, tenant } = &mut hospital;
+        tenant.metadata.name = Some(name);
+        tenant.spec.additional_hosts = unique(hosts, Clone::clone);
+        tenant.spec.database = Some(database(mode, &secret));
+        bind(tenant, application, &secret);
+        platform.spec.floors = Some(Floors { replicas: floor, database_modes: Vec::new() });
+        platform.spec.nodes = Some(PlatformNodes { user_namespaces: Some(user_namespaces) });
+        if !gateway {
+            platform.spec.gateway = None;
+        }
+        if off {
+            let off = Off { reason: "a reason of some length".to_owned(), until: "2031-01-01T00:00:00Z".to_owned() };
+            tenant.spec.network.get_or_insert_default().off = Some(off);
+        }
+        hospital
+    }
+}
+
+fn uses_secret(component: &Component) -> bool {
+    let texts =
+        component.files.iter().map(|file| &file.template).chain(component.env.iter().map(|variable| &variable.value));
+    texts.into_iter().any(|text| text.contains("secrets."))
+}
