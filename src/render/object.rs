@@ -114,7 +114,10 @@ pub(super) fn root_schema(crd: &impl serde::Serialize) -> Value {
 }
 
 fn schema_of<T: JsonSchema>() -> Value {
-    let inline = SchemaSettings::openapi3().with(|settings| settings.inline_subschemas = true);
+    let inline = SchemaSettings::openapi3().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
     inline.into_generator().into_root_schema_for::<T>().to_value()
 }
 
@@ -139,7 +142,7 @@ mod tests {
     /// What [`check`] or a CEL rule looks at, and what only describes.
     const UNDERSTOOD: &[&str] = &[
         "type", "properties", "required", "items", "additionalProperties", "enum", "nullable", "minLength", "maxLength",
-        "minimum", "maximum", "minItems", "maxItems", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+        "minimum", "maximum", "minItems", "maxItems", "minProperties", "maxProperties", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
         "x-kubernetes-validations", "x-kubernetes-preserve-unknown-fields", "description", "format", "default", "title",
     ];
 

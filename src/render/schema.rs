@@ -69,6 +69,8 @@ fn walk(schema: &Value, value: &Value, path: &str, found: &mut Found) {
 
 fn object(schema: &Value, map: &Map<String, Value>, path: &str, found: &mut Found) {
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let count = bounds(schema, ["minProperties", "maxProperties"], length(map.len()), "entries");
+    found.extend(count.into_iter().map(|message| (path.to_owned(), message)));
     let none = Map::new();
     let known = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
     let required = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
