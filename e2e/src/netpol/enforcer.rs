@@ -209,3 +209,70 @@ async fn work(table: &Shared, task: impl FnOnce(&mut Table) -> Result<()> + Send
 fn locked(table: &Shared) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netpol::announce::Announcement;
+
+    const SHARED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+
+    fn pod(name: &str, address: Option<Ipv4Addr>) -> core::Pod {
+        let mut pod = core::Pod::default();
+        pod.metadata.namespace = Some("a".to_owned());
+        pod.metadata.name = Some(name.to_owned());
+        pod.metadata.uid = Some(format!("uid-of-{name}"));
+        pod.spec = Some(core::PodSpec { node_name: Some("node1".to_owned()), ..core::PodSpec::default() });
+        pod.status =
+            Some(core::PodStatus { pod_ip: address.map(|address| address.to_string()), ..core::PodStatus::default() });
+        pod
+    }
+
+    fn announcement(name: &str, uid: &str) -> Announcement {
+        Announcement { namespace: "a".to_owned(), name: name.to_owned(), uid: uid.to_owned(), address: SHARED }
+    }
+
+    fn names(pods: &[Arc<core::Pod>], announced: &Announced) -> Vec<String> {
+        one_per_address(pods, announced).into_iter().map(|seen| seen.model.name).collect()
+    }
+
+    #[test]
+    fn an_announced_pod_is_known_before_its_status_and_takes_the_address_from_one_that_had_it() {
+        let pods = [Arc::new(pod("old", Some(SHARED))), Arc::new(pod("new", None))];
+        let mut announced = Announced::default();
+        assert_eq!(names(&pods, &announced), ["old"]);
+        announced.update(&pods, [announcement("new", "uid-of-new")].iter());
+        assert_eq!(names(&pods, &announced), ["new"]);
+    }
+
+    #[test]
+    fn an_announcement_of_an_unknown_or_replaced_pod_is_not_believed() {
+        let pods = [Arc::new(pod("new", None))];
+        let mut announced = Announced::default();
+        let lies = [announcement("ghost", "uid-of-ghost"), announcement("new", "uid-of-its-predecessor")];
+        announced.update(&pods, lies.iter());
+        assert!(lies.iter().all(|lie| !announced.believes(lie)));
+        assert_eq!(names(&pods, &announced), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_address_outlives_deletion_until_the_pod_is_gone_or_another_has_it() {
+        let mut leaving = pod("leaving", Some(SHARED));
+        leaving.metadata.deletion_timestamp = serde_json::from_str("\"2026-01-01T00:00:00Z\"").unwrap();
+        let leaving = Arc::new(leaving);
+        let announced = Announced::default();
+        assert_eq!(names(&[Arc::clone(&leaving)], &announced), ["leaving"]);
+        assert_eq!(names(&[leaving, Arc::new(pod("next", Some(SHARED)))], &announced), ["next"]);
+    }
+
+    #[test]
+    fn an_announcement_is_forgotten_with_its_pod() {
+        let pods = [Arc::new(pod("new", None))];
+        let mut announced = Announced::default();
+        let told = announcement("new", "uid-of-new");
+        announced.update(&pods, [told.clone()].iter());
+        assert!(announced.believes(&told));
+        announced.update(&[], std::iter::empty());
+        assert!(!announced.believes(&told));
+    }
+}
