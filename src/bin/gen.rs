@@ -22,7 +22,8 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    // The alias ends in `--`, so that both `cargo gen --check` and `cargo gen -- --check` work.
+    let cli = Cli::parse_from(std::env::args().filter(|argument| argument != "--"));
     let (result, label) = if cli.check {
         (generate::differences(&cli.root), "not as generated")
     } else {
