@@ -109,7 +109,7 @@ impl Connections {
 
     /// The watches of that namespace have ended.
     pub(super) fn leave_namespace(&mut self, namespace: &str) {
-        self.shares.iter_mut().for_each(|share| drop(share.namespaces.remove(namespace)));
+        self.shares.iter_mut().for_each(|share| share.namespaces.retain(|name| name != namespace));
         self.shares.retain(|share| !share.namespaces.is_empty());
     }
 }

@@ -53,7 +53,7 @@ impl Writer {
         let now = Timestamp::from_microsecond(self.clock.now().timestamp_micros()).unwrap_or_default();
         let event = Event {
             metadata: ObjectMeta {
-                generate_name: Some(format!("{}.", tenant.name_any())),
+                generate_name: Some(format!("{}-", tenant.name_any())),
                 // Where events about cluster-scoped objects live.
                 namespace: Some("default".to_owned()),
                 ..ObjectMeta::default()
