@@ -82,7 +82,8 @@ fn stranger(name: &str, image: &str, target: &str, port: u16) -> serde_json::Val
                 "name": name,
                 "image": image,
                 "imagePullPolicy": "IfNotPresent",
-                "command": ["nc", "-w", "4", "-z", target, port.to_string()],
+                // It ends when its input does, so 0 means that the connection opened.
+                "command": ["sh", "-c", "exec nc -w 4 \"$0\" \"$1\" < /dev/null", target, port.to_string()],
                 "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
             }],
         },

@@ -9,9 +9,13 @@ use crate::control_plane::{AuditEvent, requests_in};
 
 const OPERATOR: &str = "system:serviceaccount:his-operator-system:his-operator";
 const WINDOW: Duration = Duration::from_secs(20);
+/// What was started before (a rollout, a new leader) has ended when that long nothing was written.
+const SETTLED: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// No request but the lease's and re-opened watches, also after somebody touched the tenant.
 pub async fn unchanged(theatre: &Theatre) -> Result<String> {
+    settle(theatre).await?;
     theatre.kubectl(&["annotate", "ht", &theatre.hospital.name, "example.org/touched=once", "--overwrite"]).await?;
     let before = requests().await?.len();
     tokio::time::sleep(WINDOW).await;
@@ -25,6 +29,18 @@ pub async fn unchanged(theatre: &Theatre) -> Result<String> {
         bail!("requests in {} s of nothing to do: {unwanted:?}", WINDOW.as_secs());
     }
     Ok(format!("{} requests in {} s, all for the leader lease or open watches", during.len(), WINDOW.as_secs()))
+}
+
+async fn settle(theatre: &Theatre) -> Result<()> {
+    let quiet = || async {
+        let before = requests().await?.iter().filter(|request| !is_idle(request)).count();
+        tokio::time::sleep(SETTLED).await;
+        let after = requests().await?.iter().filter(|request| !is_idle(request)).count();
+        Ok((before == after).then_some(()))
+    };
+    theatre.eventually("the operator has nothing to do", PATIENCE, quiet).await?;
+    theatre.hospital.ready().await?;
+    Ok(())
 }
 
 async fn requests() -> Result<Vec<AuditEvent>> {

@@ -25,7 +25,7 @@ pub fn deny_all(tenant: &Tenant) -> Object {
     policy(tenant, kind::DEFAULT_DENY, DENY, "nothing is allowed that is not declared", NetworkPolicySpec {
         pod_selector: Some(LabelSelector::default()),
         policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
-        ..NetworkPolicySpec::default()
+        ..nothing()
     })
 }
 
@@ -49,7 +49,7 @@ pub fn flow(tenant: &Tenant, flow: &Flow) -> Vec<Object> {
             pod_selector: Some(component_pods(tenant, component)),
             policy_types: Some(vec!["Egress".to_owned()]),
             egress: Some(vec![rule]),
-            ..NetworkPolicySpec::default()
+            ..nothing()
         }));
     }
     if let Peer::Component(component) = &flow.to {
@@ -58,10 +58,15 @@ pub fn flow(tenant: &Tenant, flow: &Flow) -> Vec<Object> {
             pod_selector: Some(component_pods(tenant, component)),
             policy_types: Some(vec!["Ingress".to_owned()]),
             ingress: Some(vec![rule]),
-            ..NetworkPolicySpec::default()
+            ..nothing()
         }));
     }
     policies
+}
+
+/// No rule in either direction, said aloud: server-side apply removes a foreign rule only from a field that is owned.
+fn nothing() -> NetworkPolicySpec {
+    NetworkPolicySpec { ingress: Some(Vec::new()), egress: Some(Vec::new()), ..NetworkPolicySpec::default() }
 }
 
 fn policy(tenant: &Tenant, kind: Kind, name: &str, why: &str, spec: NetworkPolicySpec) -> Object {
