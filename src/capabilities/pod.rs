@@ -20,6 +20,8 @@ use crate::{api::v1alpha1::Resources, capabilities::isolation::quantities, names
 
 /// User and group of every container; no image of ours or others uses it for anything else.
 pub const USER: i64 = 10_001;
+/// Volume of `/tmp`, which every container may write; 64Mi unless a program brings its own.
+pub const SCRATCH: &str = "tmp";
 /// Seconds between the order to stop and the signal: endpoints leave the proxies first.
 pub const PRE_STOP_SECONDS: i64 = 5;
 
@@ -38,7 +40,7 @@ pub struct Pod<'a> {
     pub init: Vec<K8sContainer>,
     /// The container.
     pub main: K8sContainer,
-    /// Volumes beside `/tmp`.
+    /// Volumes; one named [`SCRATCH`] takes the place of the default.
     pub volumes: Vec<Volume>,
     /// Seconds that it may take to end.
     pub termination_seconds: i64,
@@ -64,6 +66,8 @@ impl Pod<'_> {
     fn spec(self) -> PodSpec {
         let selector = selector(self.tenant, self.component);
         let long_running = self.restart_policy == "Always";
+        let sized = self.volumes.iter().any(|volume| volume.name == SCRATCH);
+        let scratch = (!sized).then(|| empty_dir(SCRATCH, "64Mi", false));
         PodSpec {
             service_account_name: Some(self.component.to_owned()),
             automount_service_account_token: Some(false),
@@ -77,7 +81,7 @@ impl Pod<'_> {
             affinity: long_running.then(|| apart(&selector)),
             init_containers: (!self.init.is_empty()).then_some(self.init),
             containers: vec![self.main],
-            volumes: Some(std::iter::once(empty_dir("tmp", "64Mi", false)).chain(self.volumes).collect()),
+            volumes: Some(scratch.into_iter().chain(self.volumes).collect()),
             ..PodSpec::default()
         }
     }
@@ -120,7 +124,7 @@ impl Container {
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()
         };
-        let tmp = mount("tmp", "/tmp", None, false);
+        let tmp = mount(SCRATCH, "/tmp", None, false);
         let drain = LifecycleHandler { sleep: Some(SleepAction { seconds: PRE_STOP_SECONDS }), ..Default::default() };
         K8sContainer {
             name: self.name,

@@ -15,7 +15,7 @@ use crate::{
     api::v1alpha1::{Port, Probe, Resources},
     capabilities::{
         database::secret_volume,
-        pod::{Container, empty_dir, mount},
+        pod::{Container, SCRATCH, empty_dir, mount},
     },
     objects::digest,
     tenant::{Tenant, database::CA_DIRECTORY},
@@ -196,9 +196,9 @@ fn volumes(program: &Program, agent: bool) -> Vec<Volume> {
     if agent {
         volumes.push(empty_dir("his-bin", "128Mi", false));
     }
-    let writable = program.writable_paths.iter().enumerate().filter(|(_, writable)| writable.path != "/tmp");
-    volumes.extend(writable.map(|(index, writable)| {
-        empty_dir(&format!("writable-{index}"), writable.size.as_deref().unwrap_or("64Mi"), false)
+    volumes.extend(program.writable_paths.iter().enumerate().map(|(index, writable)| {
+        let name = if writable.path == "/tmp" { SCRATCH.to_owned() } else { format!("writable-{index}") };
+        empty_dir(&name, writable.size.as_deref().unwrap_or("64Mi"), false)
     }));
     volumes
 }
