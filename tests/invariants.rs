@@ -6,7 +6,9 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test may stop at once"
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    reason = "a test may stop at once, and reads and writes raw objects"
 )]
 
 mod support;

@@ -66,7 +66,8 @@ pub fn deny_before_workload(world: &World) -> Finding {
     let deny = |object: &Rendered| {
         let spec = &object.body["spec"];
         let types = |wanted: &str| spec["policyTypes"].as_array().is_some_and(|types| types.contains(&wanted.into()));
-        let open = spec["ingress"].is_array() || spec["egress"].is_array();
+        let rules = |list: &str| spec[list].as_array().is_some_and(|rules| !rules.is_empty());
+        let open = rules("ingress") || rules("egress");
         let all = spec["podSelector"] == Value::Object(serde_json::Map::new());
         object.is(kind::NETWORK_POLICY) && all && types("Ingress") && types("Egress") && (!open || world.network_off)
     };

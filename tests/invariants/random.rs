@@ -136,7 +136,7 @@ prop_compose! {
             name,
             role,
             image: "random".to_owned(),
-            replicas: (!singleton).then(|| Replicas { min, max: None }),
+            replicas: (!singleton).then_some(Replicas { min, max: None }),
             singleton: singleton.then_some(true),
             ports,
             env: unique(env.into_iter().map(|(variable, _)| variable).collect(), |variable| variable.name.clone()),
@@ -165,7 +165,7 @@ prop_compose! {
         let mut application = HospitalApplication::default();
         application.metadata.name = Some("random".to_owned());
         let spec = &mut application.spec;
-        spec.title = "Random".to_owned();
+        "Random".clone_into(&mut spec.title);
         for (version, digit) in [("1", "1"), ("2", "2")] {
             let image = format!("registry.example.org/random@sha256:{}", digit.repeat(64));
             spec.versions.push(his_operator::api::v1alpha1::ApplicationVersion {
@@ -231,8 +231,8 @@ fn base() -> impl Strategy<Value = Hospital> {
         1 => Just(Hospital::shipped("care")),
         4 => application().prop_map(|application| {
             let mut hospital = Hospital { application, ..Hospital::fixture() };
-            hospital.tenant.spec.application.name = "random".to_owned();
-            hospital.tenant.spec.application.version = "1".to_owned();
+            "random".clone_into(&mut hospital.tenant.spec.application.name);
+            "1".clone_into(&mut hospital.tenant.spec.application.version);
             hospital
         }),
     ]

@@ -9,7 +9,9 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "shared by several tests, each of which uses a part; a test may stop at once"
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    reason = "shared by several tests, each of which uses a part; a test may stop at once, and reads raw objects"
 )]
 
 pub mod cluster;
