@@ -63,7 +63,17 @@ impl Volumes {
 
     fn prepare(&self) -> Output {
         let [templates, secrets, files] = ["templates", "secrets", "files"].map(|volume| self.path(volume));
-        agent(&["prepare", "--templates", &templates, "--secrets", &secrets, "--files", &files, "--install", &self.path("bin")])
+        agent(&[
+            "prepare",
+            "--templates",
+            &templates,
+            "--secrets",
+            &secrets,
+            "--files",
+            &files,
+            "--install",
+            &self.path("bin"),
+        ])
     }
 
     fn inode(&self, inside: &str) -> u64 {
@@ -82,7 +92,8 @@ fn files_hold_the_secrets_and_only_the_pod_may_read_them() {
     assert!(output.status.success(), "{}", complaint(&output));
     assert_eq!(fs::read_to_string(volumes.path("files/file-0")).unwrap(), format!("key = {VALUE}\nhome = ${{HOME}}\n"));
     assert_eq!((volumes.mode("files/file-0"), volumes.mode("bin/his-agent")), (0o440, 0o555));
-    let mut names: Vec<_> = fs::read_dir(volumes.path("files")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(volumes.path("files")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["file-0"], "hidden entries of the volume are no templates, and nothing is left behind");
     assert!(output.stdout.is_empty() && output.stderr.is_empty());
@@ -136,7 +147,8 @@ fn a_missing_secret_is_named_and_no_file_is_written() {
 
 #[test]
 fn a_preparation_of_nothing_is_wrong_usage() {
-    for arguments in [&["prepare"][..], &["prepare", "--templates", "/nowhere"], &["prepare", "--secrets", "/nowhere"]] {
+    for arguments in [&["prepare"][..], &["prepare", "--templates", "/nowhere"], &["prepare", "--secrets", "/nowhere"]]
+    {
         assert_eq!(agent(arguments).status.code(), Some(2), "{arguments:?}");
     }
 }
@@ -168,7 +180,8 @@ fn server(answer: Vec<u8>, stays_open: Duration) -> (u16, thread::JoinHandle<Str
 
 fn ask(port: u16, expect: Option<&str>, timeout: &str) -> Output {
     let port = port.to_string();
-    let mut arguments = vec!["probe", "rpc-post", "--port", &port, "--path", "/rpc?x=1", "--body", BODY, "--timeout", timeout];
+    let mut arguments =
+        vec!["probe", "rpc-post", "--port", &port, "--path", "/rpc?x=1", "--body", BODY, "--timeout", timeout];
     arguments.extend(expect.iter().flat_map(|expect| ["--expect", expect]));
     agent(&arguments)
 }
@@ -207,7 +220,11 @@ fn the_request_is_a_json_post_to_the_loopback() {
     let request = server.join().unwrap().to_lowercase();
     let (head, _) = request.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("post /rpc?x=1 http/1.1\r\n"), "{head}");
-    for line in [format!("host: 127.0.0.1:{port}"), "content-type: application/json".into(), format!("content-length: {}", BODY.len())] {
+    for line in [
+        format!("host: 127.0.0.1:{port}"),
+        "content-type: application/json".into(),
+        format!("content-length: {}", BODY.len()),
+    ] {
         assert!(head.lines().any(|found| found == line), "{line} is not in {head}");
     }
 }

@@ -62,7 +62,11 @@ fn every_reason_and_condition_is_explained_in_any_case() {
     let reason = plugin(&["explain", "migrationfailed"]);
     assert!(reason.out.starts_with("MigrationFailed\n  next: The old version serves."), "{}", reason.out);
     let condition = plugin(&["explain", "edgeready"]);
-    assert!(condition.out.contains("HTTPRoute") && condition.out.contains("httproutes.gateway.networking.k8s.io"), "{}", condition.out);
+    assert!(
+        condition.out.contains("HTTPRoute") && condition.out.contains("httproutes.gateway.networking.k8s.io"),
+        "{}",
+        condition.out
+    );
 }
 
 #[test]

@@ -68,14 +68,18 @@ mod tests {
     #[test]
     fn places_are_filled_and_everything_else_stays() {
         assert_eq!(filled("a ${secret:app-x/value} b ${secret:d.e/k_1.pem}\n"), "a <app-x|value> b <d.e|k_1.pem>\n");
-        for unknown in ["$", "${secret", "${secret:", "${secret:a}", "${secret:a/b", "${SECRET:a/b}", "${HOME}", "$${x}"] {
+        for unknown in
+            ["$", "${secret", "${secret:", "${secret:a}", "${secret:a/b", "${SECRET:a/b}", "${HOME}", "$${x}"]
+        {
             assert_eq!(filled(unknown), unknown);
         }
     }
 
     #[test]
     fn no_place_leads_out_of_the_secrets() {
-        for outside in ["${secret:../x}", "${secret:a/../b}", "${secret:./b}", "${secret:a/..data}", "${secret:/etc/passwd}"] {
+        for outside in
+            ["${secret:../x}", "${secret:a/../b}", "${secret:./b}", "${secret:a/..data}", "${secret:/etc/passwd}"]
+        {
             assert_eq!(filled(outside), outside);
         }
     }

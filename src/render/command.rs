@@ -11,10 +11,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use super::{
-    Definitions, Format, Outcome, Problem, ReadError, read, show,
-    simulate::simulate,
-};
+use super::{Definitions, Format, Outcome, Problem, ReadError, read, show, simulate::simulate};
 use crate::{
     api::v1alpha1::HospitalTenant, capabilities::kinds, conditions::Rejection, names, objects::Observed,
     settings::Settings, tenant::Inputs,
@@ -125,11 +122,15 @@ impl Arguments {
         let name = |tenant: &HospitalTenant| tenant.metadata.name.clone().unwrap_or_default();
         let known: BTreeSet<_> = definitions.tenants.iter().map(|(_, tenant)| name(tenant)).collect();
         if known.is_empty() {
-            return Err(Error::Usage("the files hold no HospitalTenant; add the file of a hospital with --filename".to_owned()));
+            return Err(Error::Usage(
+                "the files hold no HospitalTenant; add the file of a hospital with --filename".to_owned(),
+            ));
         }
         if let Some(stranger) = self.tenant.iter().find(|wanted| !known.contains(*wanted)) {
             let known = known.into_iter().collect::<Vec<_>>().join(", ");
-            return Err(Error::Usage(format!("--tenant {stranger}: the files hold no such HospitalTenant; they hold: {known}")));
+            return Err(Error::Usage(format!(
+                "--tenant {stranger}: the files hold no such HospitalTenant; they hold: {known}"
+            )));
         }
         let wanted = |tenant: &HospitalTenant| self.tenant.is_empty() || self.tenant.contains(&name(tenant));
         Ok(definitions.tenants.iter().filter(|(_, tenant)| wanted(tenant)).collect())
@@ -188,7 +189,11 @@ fn warnings(outcome: &Outcome) -> Vec<String> {
     let name = &outcome.tenant.name;
     let open = outcome.verdicts.iter().filter(|(_, verdict)| verdict.proof != crate::conditions::Proof::Proved);
     open.map(|(condition, verdict)| {
-        format!("HospitalTenant {name} will not be Ready: {condition}: {} Next: {}", sentence(&verdict.message), verdict.reason.next())
+        format!(
+            "HospitalTenant {name} will not be Ready: {condition}: {} Next: {}",
+            sentence(&verdict.message),
+            verdict.reason.next()
+        )
     })
     .collect()
 }

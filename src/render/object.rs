@@ -47,9 +47,8 @@ impl Definitions {
         let text = |pointer: &str| document.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let (kind, name) = (text("/kind"), text("/metadata/name"));
         let place = format!("{} ({kind} {name})", document.place);
-        let wrong = |field: &str, message: String| {
-            vec![Problem { place: place.clone(), field: field.to_owned(), message }]
-        };
+        let wrong =
+            |field: &str, message: String| vec![Problem { place: place.clone(), field: field.to_owned(), message }];
         let wanted = format!("{}/{}", names::GROUP, names::VERSION);
         let known = ["HospitalPlatform", "HospitalApplication", "HospitalTenant"];
         if text("/apiVersion") != wanted || !known.contains(&kind) {
@@ -125,7 +124,8 @@ fn schema_of<T: JsonSchema>() -> Value {
 fn name(body: &Value) -> Option<(String, String)> {
     let name = body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let label = |label: &str| !label.is_empty() && label.chars().all(legal) && !label.starts_with('-') && !label.ends_with('-');
+    let label =
+        |label: &str| !label.is_empty() && label.chars().all(legal) && !label.starts_with('-') && !label.ends_with('-');
     let valid = name.len() <= 253 && name.split('.').all(label);
     (!valid).then(|| {
         let message = "must be lower case letters, digits, dashes and dots, and start and end with a letter or digit";
@@ -141,9 +141,29 @@ mod tests {
 
     /// What [`check`] or a CEL rule looks at, and what only describes.
     const UNDERSTOOD: &[&str] = &[
-        "type", "properties", "required", "items", "additionalProperties", "enum", "nullable", "minLength", "maxLength",
-        "minimum", "maximum", "minItems", "maxItems", "minProperties", "maxProperties", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
-        "x-kubernetes-validations", "x-kubernetes-preserve-unknown-fields", "description", "format", "default", "title",
+        "type",
+        "properties",
+        "required",
+        "items",
+        "additionalProperties",
+        "enum",
+        "nullable",
+        "minLength",
+        "maxLength",
+        "minimum",
+        "maximum",
+        "minItems",
+        "maxItems",
+        "minProperties",
+        "maxProperties",
+        "x-kubernetes-list-type",
+        "x-kubernetes-list-map-keys",
+        "x-kubernetes-validations",
+        "x-kubernetes-preserve-unknown-fields",
+        "description",
+        "format",
+        "default",
+        "title",
     ];
 
     fn keywords(schema: &Value, found: &mut BTreeSet<String>) {

@@ -96,15 +96,18 @@ fn parse(file: &str, text: &str) -> Result<Vec<Document>, ReadError> {
     let mut found = Vec::new();
     for (index, yaml) in serde_yaml_ng::Deserializer::from_str(text).enumerate() {
         let place = format!("{name}, document {}", index + 1);
-        let failed = |error: serde_yaml_ng::Error| ReadError::ParseYaml { place: place.clone(), message: error.to_string() };
+        let failed =
+            |error: serde_yaml_ng::Error| ReadError::ParseYaml { place: place.clone(), message: error.to_string() };
         // Through YAML's own tree, which refuses a key that is written twice.
         let tree = serde_yaml_ng::Value::deserialize(yaml).map_err(failed)?;
         let body: Value = serde_yaml_ng::from_value(tree).map_err(failed)?;
         match items(&body) {
-            Some(items) => found.extend(items.iter().enumerate().map(|(item, body)| Document {
-                place: format!("{place}, item {}", item + 1),
-                body: body.clone(),
-            })),
+            Some(items) => found.extend(
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(item, body)| Document { place: format!("{place}, item {}", item + 1), body: body.clone() }),
+            ),
             None if body.is_null() => {}
             None => found.push(Document { place, body }),
         }
@@ -130,7 +133,8 @@ mod tests {
     #[test]
     fn documents_and_items_of_lists_have_places_and_empty_ones_are_skipped() {
         let text = "---\nkind: A\n---\n---\nkind: List\nitems:\n- kind: B\n- kind: C\n";
-        let expected = [("b.yaml, document 1", "A"), ("b.yaml, document 3, item 1", "B"), ("b.yaml, document 3, item 2", "C")];
+        let expected =
+            [("b.yaml, document 1", "A"), ("b.yaml, document 3, item 1", "B"), ("b.yaml, document 3, item 2", "C")];
         assert_eq!(kinds(text), expected.map(|(place, kind)| (place.to_owned(), kind.to_owned())));
     }
 

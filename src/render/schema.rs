@@ -94,8 +94,13 @@ fn object(schema: &Value, map: &Map<String, Value>, path: &str, found: &mut Foun
 fn array(schema: &Value, items: &[Value], path: &str, found: &mut Found) {
     let count = length(items.len());
     found.extend(bounds(schema, ["minItems", "maxItems"], count, "entries").into_iter().map(|m| (path.to_owned(), m)));
-    let keys: Vec<_> =
-        schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let keys: Vec<_> = schema
+        .get("x-kubernetes-list-map-keys")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let mut seen = BTreeSet::new();
     for (index, item) in items.iter().enumerate() {
         let at = format!("{path}[{index}]");

@@ -33,7 +33,9 @@ pub(super) fn text(outcomes: &[Outcome], format: Format) -> String {
 }
 
 fn yaml(outcomes: &[Outcome]) -> String {
-    let mut text = String::from("# For review: the operator itself writes these objects. Applied by hand, Secrets would stay empty.\n");
+    let mut text = String::from(
+        "# For review: the operator itself writes these objects. Applied by hand, Secrets would stay empty.\n",
+    );
     for outcome in outcomes {
         for entry in &outcome.entries {
             let Some(body) = body(&entry.desired) else { continue };
@@ -72,7 +74,12 @@ fn body(desired: &Desired) -> Option<Value> {
 }
 
 fn materials(generated: &Generated) -> String {
-    generated.values.iter().map(|(key, material)| format!("{key} ({})", material_in_words(material))).collect::<Vec<_>>().join(", ")
+    generated
+        .values
+        .iter()
+        .map(|(key, material)| format!("{key} ({})", material_in_words(material)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn material_in_words(material: &Material) -> String {
@@ -118,7 +125,9 @@ fn footer(outcome: &Outcome) -> String {
             lines.push(format!("made in the cluster: Secret {}: {}", desired.at().name, materials(generated)));
         }
     }
-    lines.extend(outcome.provided.iter().map(|name| format!("assumed to be there: Secret {name}, which a person provides")));
+    lines.extend(
+        outcome.provided.iter().map(|name| format!("assumed to be there: Secret {name}, which a person provides")),
+    );
     lines.extend(outcome.status.relaxations.iter().map(|relaxation| {
         let until = relaxation.until.as_ref().map_or(String::new(), |until| format!(" until {until}"));
         format!("relaxed{until}: {}: {}", relaxation.what, relaxation.reason)

@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    api::v1alpha1::{HospitalTenantStatus, HospitalTenantSpec},
+    api::v1alpha1::{HospitalTenantSpec, HospitalTenantStatus},
     conditions::{Reason, Rejection, Verdicts},
     names,
     objects::{Desired, Kind, Object, Observed, Ref, kind},
@@ -68,7 +68,8 @@ pub fn simulate(inputs: &Inputs, observed: &Observed, first_step: bool) -> Resul
     let mut places: BTreeMap<Ref, usize> = BTreeMap::new();
     for step in 1..=PASSES {
         let pass = pass::plan(&inputs, &observed)?;
-        let changed: Vec<_> = pass.desired.iter().filter(|wanted| pass::difference(wanted, &observed).is_some()).collect();
+        let changed: Vec<_> =
+            pass.desired.iter().filter(|wanted| pass::difference(wanted, &observed).is_some()).collect();
         if changed.is_empty() || (first_step && step > 1) {
             return Ok(outcome(&inputs, entries, provided, (&pass, &observed)));
         }
@@ -119,9 +120,9 @@ fn provide_secrets(inputs: &Inputs, observed: &mut Observed) -> Vec<String> {
 
 fn foreign_secrets(spec: &HospitalTenantSpec) -> Vec<String> {
     let external = spec.database.as_ref().and_then(|database| database.external.as_ref());
-    let database = external.into_iter().flat_map(|external| {
-        std::iter::once(external.app_secret.clone()).chain(external.owner_secret.clone())
-    });
+    let database = external
+        .into_iter()
+        .flat_map(|external| std::iter::once(external.app_secret.clone()).chain(external.owner_secret.clone()));
     let bindings = spec.bindings.clone().unwrap_or_default();
     let bound = bindings.cache.into_iter().map(|cache| cache.secret);
     let buckets = bindings.buckets.into_values().map(|bucket| bucket.secret);
@@ -197,7 +198,8 @@ fn status(object: &Object) -> Option<Value> {
             ..StatefulSetStatus::default()
         }),
         kind if kind == kind::JOB => {
-            let complete = JobCondition { type_: "Complete".to_owned(), status: "True".to_owned(), ..JobCondition::default() };
+            let complete =
+                JobCondition { type_: "Complete".to_owned(), status: "True".to_owned(), ..JobCondition::default() };
             typed(&JobStatus { conditions: Some(vec![complete]), succeeded: Some(1), ..JobStatus::default() })
         }
         kind if kind == kind::CNPG_CLUSTER => {

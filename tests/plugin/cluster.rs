@@ -61,16 +61,23 @@ fn answer(mut stream: TcpStream, answers: &BTreeMap<String, (u16, Value)>, reque
     lines.take_while(|line| !line.is_empty()).for_each(drop);
     let path = first.split(' ').nth(1).unwrap_or_default();
     let known = answers.get(path.split('?').next().unwrap_or_default());
-    let (code, body) = known.cloned().unwrap_or_else(|| refusal(404, "the server could not find the requested resource"));
+    let (code, body) =
+        known.cloned().unwrap_or_else(|| refusal(404, "the server could not find the requested resource"));
     let body = body.to_string();
-    let head = format!("HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
     let _ = stream.write_all((head + &body).as_bytes());
     let _ = requests.send(first);
 }
 
 fn refusal(code: u16, message: &str) -> (u16, Value) {
     let reason = if code == 403 { "Forbidden" } else { "NotFound" };
-    (code, json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message}))
+    (
+        code,
+        json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message}),
+    )
 }
 
 fn objects(name: &str, kind: &str) -> Vec<Value> {
@@ -91,7 +98,8 @@ fn answers(fixtures: &[&str]) -> BTreeMap<String, (u16, Value)> {
         let name = tenant["metadata"]["name"].as_str().unwrap().to_owned();
         answers.insert(format!("{TENANTS}/{name}"), (200, tenant.clone()));
         for (plural, kind) in [("deployments", "Deployment"), ("statefulsets", "StatefulSet")] {
-            answers.insert(format!("/apis/apps/v1/namespaces/his-{name}/{plural}"), listed(kind, &objects(fixture, kind)));
+            answers
+                .insert(format!("/apis/apps/v1/namespaces/his-{name}/{plural}"), listed(kind, &objects(fixture, kind)));
         }
         answers.insert("/api/v1/namespaces/default/events".to_owned(), listed("Event", &objects(fixture, "Event")));
         tenants.push(tenant);
@@ -169,7 +177,11 @@ fn a_cluster_without_the_crds_or_the_right_or_an_answer_ends_with_3() {
     fs::write(server.directory.path().join("config"), kubeconfig(nobody)).unwrap();
     let ran = server.run(&[]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""));
-    assert!(ran.err.contains("does not answer") && ran.err.contains("check the context and the network"), "{}", ran.err);
+    assert!(
+        ran.err.contains("does not answer") && ran.err.contains("check the context and the network"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]

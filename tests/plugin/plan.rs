@@ -24,7 +24,8 @@ fn documents(yaml: &str) -> Vec<Value> {
 }
 
 fn names(objects: &[Value]) -> Vec<String> {
-    let text = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     objects.iter().map(|object| format!("{}/{}", text(object, "/kind"), text(object, "/metadata/name"))).collect()
 }
 
@@ -39,7 +40,11 @@ fn every_object_that_the_hospital_ends_up_with_is_shown_in_order_of_application(
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     let names = names(&documents(&ran.out));
     let order = [
-        "Namespace/his-st-elsewhere", "NetworkPolicy/default-deny", "Secret/app-session", "StatefulSet/database", "Job/init-",
+        "Namespace/his-st-elsewhere",
+        "NetworkPolicy/default-deny",
+        "Secret/app-session",
+        "StatefulSet/database",
+        "Job/init-",
         "Deployment/web",
     ];
     let positions = order.map(|name| position(&names, name));
@@ -84,10 +89,14 @@ fn json_has_the_same_objects_as_yaml() {
 #[test]
 fn the_table_says_why_each_object_is_there_and_what_is_relaxed() {
     let table = plan("hospital.yaml", &[]).out;
-    let has = |start: &[&str]| table.lines().any(|line| line.split_whitespace().take(start.len()).eq(start.iter().copied()));
+    let has =
+        |start: &[&str]| table.lines().any(|line| line.split_whitespace().take(start.len()).eq(start.iter().copied()));
     assert!(has(&["1", "network", "NetworkPolicy", "ingress-web-gateway-8000", "users", "through"]), "{table}");
     assert!(has(&["3", "release", "Deployment", "web", "components"]), "{table}");
-    assert!(table.starts_with("HospitalTenant st-elsewhere: records 5.0 at https://st-elsewhere.example.org, in namespace"), "{table}");
+    assert!(
+        table.starts_with("HospitalTenant st-elsewhere: records 5.0 at https://st-elsewhere.example.org, in namespace"),
+        "{table}"
+    );
     assert!(table.contains("relaxed: cron/writableRoot: writes lock files"), "{table}");
 }
 
@@ -200,4 +209,13 @@ fn a_reader_that_goes_away_is_no_error() {
     drop(child.stdout.take());
     let ran = Ran::from(child.wait_with_output().unwrap());
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn the_operator_itself_renders_the_very_same() {
+    let files = [case("definitions.yaml"), case("hospital.yaml")];
+    let mut operator = Command::new(env!("CARGO_BIN_EXE_his-operator"));
+    let rendered = Ran::from(operator.args(["render", "-f", &files[0], "-f", &files[1]]).output().unwrap());
+    assert_eq!((rendered.code, rendered.err.as_str()), (Some(0), ""));
+    assert_eq!(rendered.out, plan("hospital.yaml", &["-o", "yaml"]).out);
 }

@@ -71,7 +71,8 @@ impl Arguments {
 
 impl Output {
     fn print<T: serde::Serialize>(self, model: &T, table: impl FnOnce(&T) -> String) -> Result<String, Ending> {
-        let failed = |what: &str| Ending::Usage(format!("what was read cannot be written as {what}; choose --output table"));
+        let failed =
+            |what: &str| Ending::Usage(format!("what was read cannot be written as {what}; choose --output table"));
         match self {
             Self::Table => Ok(table(model)),
             Self::Json => serde_json::to_string_pretty(model).map(|text| text + "\n").map_err(|_| failed("JSON")),
@@ -85,6 +86,9 @@ impl Look {
     fn of_terminal() -> Self {
         let terminal = std::io::stdout().is_terminal();
         let width = comfy_table::Table::new().width().filter(|_| terminal).unwrap_or(160);
-        Self { width: width.max(60), colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
+        Self {
+            width: width.max(60),
+            colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
     }
 }

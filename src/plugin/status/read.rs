@@ -36,7 +36,8 @@ pub(super) async fn connect(cluster: &Cluster) -> Result<Client, Ending> {
     // The first caller wins; there is one choice only.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let fix = "name a file with --kubeconfig or $KUBECONFIG, and a context of it with --context";
-    let unusable = |error: kube::config::KubeconfigError| Ending::Usage(format!("no cluster is configured: {error}; {fix}"));
+    let unusable =
+        |error: kube::config::KubeconfigError| Ending::Usage(format!("no cluster is configured: {error}; {fix}"));
     let options = KubeConfigOptions { context: cluster.context.clone(), ..KubeConfigOptions::default() };
     let mut config = match &cluster.kubeconfig {
         Some(path) => {
@@ -52,7 +53,8 @@ pub(super) async fn connect(cluster: &Cluster) -> Result<Client, Ending> {
     config.connect_timeout = Some(PATIENCE);
     config.read_timeout = Some(PATIENCE);
     config.write_timeout = Some(PATIENCE);
-    Client::try_from(config).map_err(|error| Ending::Usage(format!("the kubeconfig cannot be used: {error}; correct it")))
+    Client::try_from(config)
+        .map_err(|error| Ending::Usage(format!("the kubeconfig cannot be used: {error}; correct it")))
 }
 
 /// All hospitals.
@@ -76,7 +78,11 @@ pub(super) async fn hospital(client: &Client, name: &str) -> Result<Hospital, En
     let Some(tenant) = api.get_opt(name).await.map_err(|error| refused(&error))? else {
         let known = tenants(client).await?;
         let known: Vec<_> = known.iter().map(ResourceExt::name_any).collect();
-        let known = if known.is_empty() { "there is none at all".to_owned() } else { format!("there are: {}", known.join(", ")) };
+        let known = if known.is_empty() {
+            "there is none at all".to_owned()
+        } else {
+            format!("there are: {}", known.join(", "))
+        };
         return Err(Ending::Usage(format!("HospitalTenant {name} does not exist; {known}")));
     };
     let namespace = names::namespace(name);
@@ -104,7 +110,11 @@ fn known<T>(what: &str, read: kube::Result<Vec<T>>, unread: &mut Vec<String>) ->
 
 async fn workloads<K>(client: &Client, namespace: &str, tenant: &str) -> kube::Result<Vec<Workload>>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Into<Workload>,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug
+        + Into<Workload>,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let mine = ListParams::default().labels(&format!("{}={tenant}", names::TENANT));

@@ -83,13 +83,18 @@ fn header(tenant: &HospitalTenant, status: &HospitalTenantStatus, now: DateTime<
         ("Address", status.url.clone().unwrap_or_else(|| format!("not known yet, host {}", tenant.spec.host))),
     ];
     if let Some(until) = &status.paused_until {
-        let reason = tenant.annotations().get(names::PAUSE_REASON).cloned().unwrap_or_else(|| "no reason is given".to_owned());
+        let reason =
+            tenant.annotations().get(names::PAUSE_REASON).cloned().unwrap_or_else(|| "no reason is given".to_owned());
         lines.push(("Paused", format!("until {until}: {reason}")));
     }
     if tenant.metadata.deletion_timestamp.is_some() {
         lines.push(("Deleting", "the workload goes, all data stays".to_owned()));
     }
-    lines.iter().map(|(name, value)| format!("{:<13}{}", format!("{name}:"), plain(value))).collect::<Vec<_>>().join("\n")
+    lines
+        .iter()
+        .map(|(name, value)| format!("{:<13}{}", format!("{name}:"), plain(value)))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// What makes the rest of the screen less than the whole truth.
@@ -203,7 +208,8 @@ fn or_nothing(text: Option<&str>) -> String {
 fn age(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
     let Some(at) = at else { return NOTHING.to_owned() };
     let age = (now - at).max(TimeDelta::zero());
-    let (days, hours, minutes, seconds) = (age.num_days(), age.num_hours() % 24, age.num_minutes() % 60, age.num_seconds() % 60);
+    let (days, hours, minutes, seconds) =
+        (age.num_days(), age.num_hours() % 24, age.num_minutes() % 60, age.num_seconds() % 60);
     let two = |big: i64, unit: &str, small: i64, part: &str| {
         if small == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{small}{part}") }
     };
@@ -225,9 +231,10 @@ mod tests {
     fn ages_have_at_most_two_units() {
         let now = DateTime::UNIX_EPOCH + TimeDelta::days(100);
         let of = |seconds: i64| age(Some(now - TimeDelta::seconds(seconds)), now);
-        assert_eq!([0, 59, 60, 61, 600, 3_600, 3_660, 86_400, 90_000, 864_000].map(of), [
-            "0s", "59s", "1m", "1m1s", "10m", "1h", "1h1m", "1d", "1d1h", "10d"
-        ]);
+        assert_eq!(
+            [0, 59, 60, 61, 600, 3_600, 3_660, 86_400, 90_000, 864_000].map(of),
+            ["0s", "59s", "1m", "1m1s", "10m", "1h", "1h1m", "1d", "1d1h", "10d"]
+        );
         assert_eq!(of(-5), "0s");
         assert_eq!(age(None, now), "-");
     }
