@@ -59,7 +59,9 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("his_operator"),
             reconciles: Family::default(),
-            duration: Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
+            duration: Histogram::new([
+                0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+            ]),
             writes: Family::default(),
             watch_restarts: Family::default(),
             queue: Gauge::default(),
@@ -76,13 +78,26 @@ impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("reconciles", "Reconciles of hospitals by result", self.reconciles.clone());
-        registry.register_with_unit("reconcile_duration", "Time that one reconcile took", Unit::Seconds, self.duration.clone());
-        registry.register("writes", "Requests that may change the cluster, by verb, kind and result", self.writes.clone());
-        registry.register("watch_restarts", "Watches that ended early, by kind and reason", self.watch_restarts.clone());
+        registry.register_with_unit(
+            "reconcile_duration",
+            "Time that one reconcile took",
+            Unit::Seconds,
+            self.duration.clone(),
+        );
+        registry.register(
+            "writes",
+            "Requests that may change the cluster, by verb, kind and result",
+            self.writes.clone(),
+        );
+        registry.register(
+            "watch_restarts",
+            "Watches that ended early, by kind and reason",
+            self.watch_restarts.clone(),
+        );
         registry.register("queue_depth", "Hospitals that wait for a reconcile", self.queue.clone());
         registry.register("reconciles_running", "Reconciles that run now", self.running.clone());
         registry.register("tenants", "Hospitals by state of their Ready condition", self.tenants.clone());
-        registry.register("leader", "1 while this replica holds the lease", self.leader.clone());
+        registry.register("leader", "Whether this replica holds the lease", self.leader.clone());
         registry.register("build", "Version of the operator", Info::new(Build { version: env!("CARGO_PKG_VERSION") }));
     }
 

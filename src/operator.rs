@@ -78,7 +78,11 @@ pub struct Operator {
 }
 
 /// Runs one replica without an election until `shutdown`: for tests and for a single process on a laptop.
-pub async fn run(client: kube::Client, settings: Settings, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
+pub async fn run(
+    client: kube::Client,
+    settings: Settings,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
     Operator::new(client, settings).run(shutdown).await
 }
 
@@ -165,9 +169,14 @@ impl Operator {
             Controller::for_stream(futures::stream::pending(), caches.tenants())
                 .with_config(config)
                 .reconcile_on(woken)
-                .graceful_shutdown_on(ending.map(drop))
+                .graceful_shutdown_on(async move {
+                    let _ended = ending.await;
+                })
                 .run(move |tenant, context| attempt(tenant, context, Arc::clone(&desk)), policy, context)
-                .for_each(|result| std::future::ready(report(result))),
+                .for_each(|result| {
+                    report(result);
+                    std::future::ready(())
+                }),
         );
         tokio::select! {
             ended = &mut controller => return Err(Error::EndEarly(format!("{ended:?}"))),
@@ -176,7 +185,9 @@ impl Operator {
         tracing::info!("ending");
         let _ended = end.send(());
         if timeout(GRACE, &mut controller).await.is_err() {
-            tracing::warn!("reconciles did not end in time and are cut off; the next leader goes on where they stopped");
+            tracing::warn!(
+                "reconciles did not end in time and are cut off; the next leader goes on where they stopped"
+            );
             controller.abort();
         }
         Ok(())
@@ -277,7 +288,7 @@ fn report<T, E, Q: std::fmt::Display>(result: Result<T, ControllerError<E, Q>>) 
         Err(ControllerError::QueueError(error)) => tracing::error!(%error, "event queue failed"),
         Err(ControllerError::RunnerError(error)) => tracing::error!(%error, "runner failed"),
         // The hospital has gone in the meantime.
-        Err(ControllerError::ObjectNotFound(_)) | Err(ControllerError::ReconcilerFailed(..)) | Ok(_) => {}
+        Err(ControllerError::ObjectNotFound(_) | ControllerError::ReconcilerFailed(..)) | Ok(_) => {}
     }
 }
 

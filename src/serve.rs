@@ -37,7 +37,10 @@ pub fn admin(telemetry: Telemetry) -> Router {
 }
 
 /// Listens, then serves until the process ends.
-pub async fn listen(address: SocketAddr, router: Router) -> std::io::Result<(SocketAddr, impl Future<Output = std::io::Result<()>>)> {
+pub async fn listen(
+    address: SocketAddr,
+    router: Router,
+) -> std::io::Result<(SocketAddr, impl Future<Output = std::io::Result<()>>)> {
     let listener = TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;
     Ok((bound, axum::serve(listener, router).into_future()))

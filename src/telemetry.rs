@@ -52,7 +52,9 @@ impl Telemetry {
         let traces = endpoint.map(|_| exporter()).transpose()?;
         let (filter, handle) = reload::Layer::new(parse(level)?);
         let spans = traces.as_ref().map(|traces| {
-            tracing_opentelemetry::layer().with_tracer(traces.tracer("his-operator")).with_filter(filter_fn(is_harmless))
+            tracing_opentelemetry::layer()
+                .with_tracer(traces.tracer("his-operator"))
+                .with_filter(filter_fn(is_harmless))
         });
         tracing_subscriber::registry().with(filter).with(json(std::io::stdout)).with(spans).try_init()?;
         Ok(Self { filter: handle, traces })
@@ -66,7 +68,9 @@ impl Telemetry {
     /// Replaces the filter, for example by `debug` or `his_operator=trace,info`.
     pub fn set_level(&self, level: &str) -> Result<(), Error> {
         let filter = parse(level)?;
-        self.filter.reload(filter).map_err(|error| Error::ParseLevel { given: level.to_owned(), reason: error.to_string() })
+        self.filter
+            .reload(filter)
+            .map_err(|error| Error::ParseLevel { given: level.to_owned(), reason: error.to_string() })
     }
 
     /// Sends what is still buffered.
@@ -149,7 +153,8 @@ mod tests {
         let sink = lines.clone();
         let subscriber = tracing_subscriber::registry().with(parse("info").unwrap()).with(json(move || sink.clone()));
         tracing::subscriber::with_default(subscriber, || {
-            tracing::info_span!("reconcile", tenant = "st-elsewhere", reconcile = "7").in_scope(|| tracing::info!("applied"));
+            tracing::info_span!("reconcile", tenant = "st-elsewhere", reconcile = "7")
+                .in_scope(|| tracing::info!("applied"));
             tracing::warn!(target: "kube_client::client", "body: hunter2");
             tracing::debug!("too fine");
         });
@@ -157,7 +162,10 @@ mod tests {
         assert_eq!(text.lines().count(), 1, "{text}");
         let line: Value = serde_json::from_str(&text).unwrap();
         assert_eq!((line["message"].as_str(), line["level"].as_str()), (Some("applied"), Some("INFO")));
-        assert_eq!((line["span"]["tenant"].as_str(), line["span"]["reconcile"].as_str()), (Some("st-elsewhere"), Some("7")));
+        assert_eq!(
+            (line["span"]["tenant"].as_str(), line["span"]["reconcile"].as_str()),
+            (Some("st-elsewhere"), Some("7"))
+        );
     }
 
     #[test]

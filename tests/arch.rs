@@ -1,5 +1,15 @@
 //! The structure of the code, checked: where dependencies may point, what pure code may not do, how large a file may be.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::default_trait_access,
+    clippy::needless_pass_by_value,
+    reason = "a test may stop at once"
+)]
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -30,6 +40,7 @@ const FORBIDDEN_IN_PURE: &[(&str, &str)] = &[
     ("tokio::", "pure code needs no runtime"),
     ("HashMap", "hash maps have no order, and rendering must be stable"),
     ("HashSet", "hash sets have no order, and rendering must be stable"),
+    ("json!", "objects are rendered from typed structs"),
     ("Utc::now", "the time is an input"),
     ("SystemTime::now", "the time is an input"),
 ];
@@ -150,6 +161,18 @@ fn pure_layers_know_no_client_no_runtime_and_no_clock() {
 }
 
 #[test]
+fn only_cluster_writes() {
+    let mut wrong = Vec::new();
+    for file in sources(&root().join("src")).iter().filter(|file| module(file) != "cluster") {
+        let code = code(file);
+        let words = ["PatchParams", "PostParams", "DeleteParams"];
+        wrong
+            .extend(words.iter().filter(|word| code.contains(*word)).map(|word| format!("{}: {word}", file.display())));
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
 fn files_are_small_enough_to_know() {
     let mut large = Vec::new();
     for dir in ["src", "e2e/src", "tests", "e2e/tests"].map(|dir| root().join(dir)).iter().filter(|dir| dir.exists()) {
@@ -177,7 +200,9 @@ fn every_capability_says_what_it_is_against_and_shows_a_refusal() {
             }
         }
         let cases: Vec<_> = fs::read_dir(folder.join("cases"))
-            .map(|dir| dir.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+            .map(|dir| {
+                dir.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+            })
             .unwrap_or_default();
         if !cases.iter().any(|case| case.contains("refused")) {
             missing.push(format!("{}: no refused case in cases/", capability.name));
@@ -188,12 +213,19 @@ fn every_capability_says_what_it_is_against_and_shows_a_refusal() {
 
 #[test]
 fn nothing_says_that_it_is_unfinished() {
-    let words = [["to", "do!("].concat(), ["unimple", "mented!("].concat(), ["#[ig", "nore"].concat(), ["|| t", "rue"].concat()];
+    let words = [
+        ["to", "do!("].concat(),
+        ["unimple", "mented!("].concat(),
+        ["#[ig", "nore"].concat(),
+        ["|| t", "rue"].concat(),
+    ];
     let mut found = Vec::new();
     for dir in ["src", "e2e/src", "tests"] {
         for file in sources(&root().join(dir)) {
             let text = fs::read_to_string(&file).unwrap();
-            found.extend(words.iter().filter(|word| text.contains(*word)).map(|word| format!("{}: {word}", file.display())));
+            found.extend(
+                words.iter().filter(|word| text.contains(*word)).map(|word| format!("{}: {word}", file.display())),
+            );
         }
     }
     assert_eq!(found, Vec::<String>::new());

@@ -36,7 +36,7 @@ fn helm(arguments: &[&str]) -> Output {
 
 fn render(chart: &str, namespace: &str, values: &[&str]) -> Objects {
     let mut arguments = vec!["template", "any-name", chart, "--namespace", namespace];
-    values.iter().for_each(|value| arguments.extend(["--set-json", value]));
+    arguments.extend(values.iter().flat_map(|value| ["--set-json", value]));
     let output = helm(&arguments);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     objects(&String::from_utf8(output.stdout).unwrap())
@@ -44,7 +44,7 @@ fn render(chart: &str, namespace: &str, values: &[&str]) -> Objects {
 
 fn refusal(values: &[&str]) -> String {
     let mut arguments = vec!["template", "any-name", CHART];
-    values.iter().for_each(|value| arguments.extend(["--set-json", value]));
+    arguments.extend(values.iter().flat_map(|value| ["--set-json", value]));
     let output = helm(&arguments);
     assert!(!output.status.success(), "{values:?} is accepted");
     String::from_utf8(output.stderr).unwrap()
@@ -113,7 +113,8 @@ fn another_namespace_reaches_every_place_that_names_it() {
     assert_eq!(text.matches("system:serviceaccount:elsewhere:his-operator").count(), 3, "one for each policy");
     let objects = render(CHART, "elsewhere", &[]);
     assert_eq!(env_of(&objects, "HIS_NAMESPACE"), "elsewhere");
-    let namespaces: Vec<&str> = objects.keys().map(|(_, namespace, _)| namespace.as_str()).filter(|n| !n.is_empty()).collect();
+    let namespaces: Vec<&str> =
+        objects.keys().map(|(_, namespace, _)| namespace.as_str()).filter(|n| !n.is_empty()).collect();
     assert!(namespaces.iter().all(|namespace| ["elsewhere", "default"].contains(namespace)), "{namespaces:?}");
 }
 
@@ -124,7 +125,8 @@ fn a_digest_pins_the_operator_and_what_hospitals_get() {
     assert_eq!(pod(&objects)["containers"][0]["image"], image.as_str());
     assert_eq!(env_of(&objects, "HIS_AGENT_IMAGE"), image);
     let other = format!("example.org/agent@{DIGEST}");
-    let objects = render(CHART, "x", &[&format!("agentImage=\"{other}\""), "image.tag=\"2\"", "image.pullPolicy=\"Never\""]);
+    let objects =
+        render(CHART, "x", &[&format!("agentImage=\"{other}\""), "image.tag=\"2\"", "image.pullPolicy=\"Never\""]);
     assert_eq!(env_of(&objects, "HIS_AGENT_IMAGE"), other);
     assert_eq!(pod(&objects)["containers"][0]["image"], "ghcr.io/his-operator/his-operator:2");
     assert_eq!(pod(&objects)["containers"][0]["imagePullPolicy"], "Never");
@@ -149,7 +151,11 @@ fn every_value_reaches_its_field() {
     assert_eq!(env_of(&objects, "RUST_LOG"), "debug");
     assert_eq!(env_of(&objects, "OTEL_EXPORTER_OTLP_ENDPOINT"), "http://collector:4318");
     assert_eq!(pod(&objects)["containers"][0]["resources"]["limits"]["cpu"], 2);
-    assert_eq!(pod(&objects)["containers"][0]["resources"]["requests"]["cpu"], "50m", "what is not said keeps its default");
+    assert_eq!(
+        pod(&objects)["containers"][0]["resources"]["requests"]["cpu"],
+        "50m",
+        "what is not said keeps its default"
+    );
     assert_eq!(pod(&objects)["nodeSelector"]["pool"], "system");
     assert_eq!(pod(&objects)["tolerations"][0]["key"], "system");
     assert_eq!(of_kind(&objects, "ServiceAccount")["imagePullSecrets"][0]["name"], "registry");
@@ -170,7 +176,10 @@ fn traffic_is_closed_unless_a_value_opens_it_and_an_empty_list_opens_nothing() {
     assert_eq!(open["ingress"][0]["ports"][0]["port"], 8080);
     assert_eq!(open["ingress"][0]["from"].as_array().unwrap().len(), 1);
     let api_server = &open["egress"][0];
-    assert_eq!((&api_server["to"][0]["ipBlock"]["cidr"], &api_server["ports"][0]["port"]), (&"192.0.2.10/32".into(), &6443.into()));
+    assert_eq!(
+        (&api_server["to"][0]["ipBlock"]["cidr"], &api_server["ports"][0]["port"]),
+        (&"192.0.2.10/32".into(), &6443.into())
+    );
     assert_eq!((api_server["to"].as_array().unwrap().len(), api_server["ports"].as_array().unwrap().len()), (1, 1));
     assert_eq!(open["egress"].as_array().unwrap().len(), 2);
 }

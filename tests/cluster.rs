@@ -1,7 +1,18 @@
 //! Caches, writer and lease against a real kube-apiserver.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::default_trait_access,
+    clippy::needless_pass_by_value,
+    reason = "a test may stop at once"
+)]
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use e2e::control_plane::ControlPlane;
 use futures::StreamExt;
 use his_operator::{
     api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant, HospitalTenantStatus},
@@ -15,7 +26,6 @@ use his_operator::{
     },
     ports::{SystemClock, SystemEntropy},
 };
-use e2e::control_plane::ControlPlane;
 use k8s_openapi::{
     api::core::v1::{Namespace, Secret},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -116,12 +126,14 @@ async fn caches_follow_the_cluster_and_observing_costs_no_request() {
 
     // A namespace that somebody else made is seen by its name.
     namespace(&client, "his-st-elsewhere").await;
-    eventually("namespace seen", async || caches.observe(&hospital).get(NAMESPACE, "", "his-st-elsewhere").is_some()).await;
+    eventually("namespace seen", async || caches.observe(&hospital).get(NAMESPACE, "", "his-st-elsewhere").is_some())
+        .await;
     assert_eq!(timeout(PATIENCE, woken.next()).await.unwrap().unwrap().name, "st-elsewhere");
 
     let at = labelled("web", "his-st-elsewhere", "st-elsewhere");
     put(&client, CONFIG_MAP, json!({"metadata": at, "data": {"a": "b"}})).await;
-    eventually("child seen", async || caches.observe(&hospital).get(CONFIG_MAP, "his-st-elsewhere", "web").is_some()).await;
+    eventually("child seen", async || caches.observe(&hospital).get(CONFIG_MAP, "his-st-elsewhere", "web").is_some())
+        .await;
     let seen = caches.observe(&hospital);
     let map = seen.get(CONFIG_MAP, "his-st-elsewhere", "web").unwrap();
     assert_eq!((map.data["data"]["a"].as_str(), &map.metadata.managed_fields), (Some("b"), &None));
@@ -144,7 +156,11 @@ async fn caches_follow_the_cluster_and_observing_costs_no_request() {
     assert_eq!(requests().await, before);
 }
 
-async fn secrets_are_seen_once_the_namespace_lets_the_operator_in(client: &Client, caches: &Caches, hospital: &HospitalTenant) {
+async fn secrets_are_seen_once_the_namespace_lets_the_operator_in(
+    client: &Client,
+    caches: &Caches,
+    hospital: &HospitalTenant,
+) {
     let secret = json!({"metadata": {"name": "cache-password", "namespace": "his-st-elsewhere"}, "stringData": {"password": "hunter2"}});
     put(client, SECRET, secret).await;
     assert!(caches.observe(hospital).get(SECRET, "his-st-elsewhere", "cache-password").is_none());
@@ -195,7 +211,8 @@ async fn a_kind_that_is_refused_holds_up_no_other() {
     ] {
         let gvk = kube::api::GroupVersionKind::gvk("rbac.authorization.k8s.io", "v1", kind);
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &kube::api::ApiResource::from_gvk(&gvk));
-        let mut object = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": "narrow"}});
+        let mut object =
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": "narrow"}});
         object.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
         api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
     }
@@ -207,12 +224,14 @@ async fn a_kind_that_is_refused_holds_up_no_other() {
     namespace(&client, "his-st-elsewhere").await;
     let at = labelled("web", "his-st-elsewhere", "st-elsewhere");
     put(&client, CONFIG_MAP, json!({"metadata": at})).await;
-    eventually("child seen", async || caches.observe(&hospital).get(CONFIG_MAP, "his-st-elsewhere", "web").is_some()).await;
+    eventually("child seen", async || caches.observe(&hospital).get(CONFIG_MAP, "his-st-elsewhere", "web").is_some())
+        .await;
 }
 
 fn generated(name: &str) -> Generated {
     let metadata = labelled(name, "his-st-elsewhere", "st-elsewhere");
-    let values = [("password".to_owned(), Material::Password(24)), ("user".to_owned(), Material::Literal("app".to_owned()))];
+    let values =
+        [("password".to_owned(), Material::Password(24)), ("user".to_owned(), Material::Literal("app".to_owned()))];
     Generated { object: Object::new(SECRET, &json!({"metadata": metadata})), values: values.into() }
 }
 
@@ -250,7 +269,11 @@ async fn a_credential_is_made_once_and_comes_back_with_its_value_when_deleted() 
 
     // The operator died after it had let the original go: generating must not invent a new password.
     let mut twin = second.clone();
-    twin.metadata = kube::core::ObjectMeta { name: Some(twin_of(&at).name), finalizers: second.metadata.finalizers.clone(), ..Default::default() };
+    twin.metadata = kube::core::ObjectMeta {
+        name: Some(twin_of(&at).name),
+        finalizers: second.metadata.finalizers.clone(),
+        ..Default::default()
+    };
     secrets.create(&PostParams::default(), &twin).await.unwrap();
     secrets.delete("database", &DeleteParams::default()).await.unwrap();
     let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
@@ -270,7 +293,11 @@ async fn the_writer_sends_only_what_is_needed_permitted_and_harmless() {
     namespace(&client, "his-st-elsewhere").await;
     let (writer, metrics) = writer(client.clone(), Fence::open());
 
-    let map = Object::new(CONFIG_MAP, &json!({"metadata": labelled("web", "his-st-elsewhere", "st-elsewhere"), "data": {"a": "1"}})).stamped();
+    let map = Object::new(
+        CONFIG_MAP,
+        &json!({"metadata": labelled("web", "his-st-elsewhere", "st-elsewhere"), "data": {"a": "1"}}),
+    )
+    .stamped();
     let live = writer.ensure(&map, None).await.unwrap().unwrap();
     assert!(writer.ensure(&map, Some(&live)).await.unwrap().is_none());
     let mut drifted = live.clone();
@@ -291,7 +318,12 @@ async fn the_writer_sends_only_what_is_needed_permitted_and_harmless() {
     let data = Ref { kind: SECRET, namespace: "his-st-elsewhere".to_owned(), name: "database".to_owned() };
     assert!(matches!(writer.delete(&data, "uid").await, Err(Error::DeleteData(_))));
     assert_eq!(writer.delete(&map.at, "another-uid").await.unwrap_err().code(), Some(409));
-    let uid = Api::<DynamicObject>::namespaced_with(client.clone(), "his-st-elsewhere", &CONFIG_MAP.api_resource()).get("web").await.unwrap().uid().unwrap();
+    let uid = Api::<DynamicObject>::namespaced_with(client.clone(), "his-st-elsewhere", &CONFIG_MAP.api_resource())
+        .get("web")
+        .await
+        .unwrap()
+        .uid()
+        .unwrap();
     writer.delete(&map.at, &uid).await.unwrap();
     writer.delete(&map.at, &uid).await.unwrap();
 
@@ -303,9 +335,14 @@ async fn the_writer_sends_only_what_is_needed_permitted_and_harmless() {
     assert_eq!(metrics.writes("apply", "ConfigMap", "fenced"), 1);
 }
 
-async fn status_and_finalizer_are_written_only_when_they_differ(client: &Client, writer: &Writer, hospital: HospitalTenant) {
+async fn status_and_finalizer_are_written_only_when_they_differ(
+    client: &Client,
+    writer: &Writer,
+    hospital: HospitalTenant,
+) {
     let tenants: Api<HospitalTenant> = Api::all(client.clone());
-    let full = HospitalTenantStatus { url: Some("https://x".to_owned()), observed_generation: Some(1), ..Default::default() };
+    let full =
+        HospitalTenantStatus { url: Some("https://x".to_owned()), observed_generation: Some(1), ..Default::default() };
     assert!(writer.write_status(&hospital, &full).await.unwrap());
     let hospital = tenants.get("st-elsewhere").await.unwrap();
     assert_eq!(hospital.status.as_ref(), Some(&full));
@@ -324,7 +361,9 @@ async fn status_and_finalizer_are_written_only_when_they_differ(client: &Client,
     writer.event(&hospital, false, "DatabaseNotReady", "the database is not ready").await.unwrap();
     let events: Api<k8s_openapi::api::events::v1::Event> = Api::namespaced(client.clone(), "default");
     let about = events.list(&Default::default()).await.unwrap().items;
-    let ours = |event: &&k8s_openapi::api::events::v1::Event| event.regarding.as_ref().is_some_and(|it| it.uid == hospital.uid());
+    let ours = |event: &&k8s_openapi::api::events::v1::Event| {
+        event.regarding.as_ref().is_some_and(|it| it.uid == hospital.uid())
+    };
     assert_eq!(about.iter().filter(ours).count(), 1, "{about:#?}");
 }
 
@@ -335,7 +374,12 @@ fn election(client: Client, identity: &str) -> Election {
         retry: Duration::from_millis(200),
         margin: Duration::from_secs(1),
     };
-    let candidate = Candidate { namespace: "default".to_owned(), name: "his-operator".to_owned(), identity: identity.to_owned(), timing };
+    let candidate = Candidate {
+        namespace: "default".to_owned(),
+        name: "his-operator".to_owned(),
+        identity: identity.to_owned(),
+        timing,
+    };
     Election::new(client, candidate, Arc::new(SystemClock), Arc::default())
 }
 
@@ -375,4 +419,66 @@ async fn a_replica_that_stops_renewing_stops_writing_before_the_next_one_leads()
     let mut third = election(plane.client(), "third");
     timeout(PATIENCE, third.acquire()).await.unwrap();
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+/// A free port on loopback, as free as it can be known.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Sends one request and returns the whole answer; empty while nobody listens.
+async fn http(port: u16, head: &str, body: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let Ok(mut stream) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else { return String::new() };
+    let request =
+        format!("{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_process_leads_serves_changes_its_log_level_and_gives_the_lease_back() {
+    let plane = ControlPlane::start().await.unwrap();
+    let client = plane.client();
+    own_crds(&client).await;
+    namespace(&client, "his-operator-system").await;
+    let (public, admin) = (free_port(), free_port());
+    let mut process = tokio::process::Command::new(env!("CARGO_BIN_EXE_his-operator"))
+        .args([
+            "run",
+            "--listen",
+            &format!("127.0.0.1:{public}"),
+            "--admin-port",
+            &admin.to_string(),
+            "--replica",
+            "one",
+        ])
+        .env("KUBECONFIG", plane.kubeconfig_path())
+        .env_remove("KUBERNETES_SERVICE_HOST")
+        .env_remove("RUST_LOG")
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    eventually("leads", async || http(public, "GET /metrics", "").await.contains("\nhis_operator_leader 1\n")).await;
+    eventually("ready", async || http(public, "GET /readyz", "").await.starts_with("HTTP/1.1 200")).await;
+    assert!(http(public, "GET /livez", "").await.starts_with("HTTP/1.1 200"));
+    assert!(http(admin, "GET /log-level", "").await.ends_with("info\n"));
+    assert!(http(admin, "PUT /log-level", "his_operator=debug,warn").await.starts_with("HTTP/1.1 200"));
+    assert!(http(admin, "GET /log-level", "").await.contains("his_operator=debug"));
+    assert!(http(admin, "PUT /log-level", "his_operator=loud").await.starts_with("HTTP/1.1 400"));
+    let leases: Api<k8s_openapi::api::coordination::v1::Lease> = Api::namespaced(client.clone(), "his-operator-system");
+    let holder = async || leases.get("his-operator").await.unwrap().spec.unwrap().holder_identity;
+    assert!(holder().await.unwrap().starts_with("one-"));
+
+    let id = process.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let ended = timeout(PATIENCE, process.wait()).await.unwrap().unwrap();
+    assert!(ended.success(), "{ended}");
+    assert_eq!(holder().await, None);
+    let mut log = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut process.stdout.take().unwrap(), &mut log).await.unwrap();
+    assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log}");
 }

@@ -1,5 +1,15 @@
 //! What is generated is as generated.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::default_trait_access,
+    clippy::needless_pass_by_value,
+    reason = "a test may stop at once"
+)]
+
 use std::path::Path;
 
 #[test]

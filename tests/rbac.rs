@@ -41,7 +41,7 @@ use tokio::runtime::{Builder, Runtime};
 const USER: &str = "system:serviceaccount:his-operator-system:his-operator";
 const GROUPS: [&str; 3] =
     ["system:serviceaccounts", "system:serviceaccounts:his-operator-system", "system:authenticated"];
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 const LABEL: &str = "his-operator.io/tenant";
 const RETAIN: &str = "his-operator.io/retain";
 
@@ -144,17 +144,26 @@ async fn hospital(world: &World, tenant: &str) -> String {
     apply_namespace(&world.operator, &namespace(&name, tenant)).await.unwrap();
     apply_binding(&world.operator, &binding(&name, "his-operator-tenant", "his-operator")).await.unwrap();
     let secrets = Api::<Secret>::namespaced(world.operator.clone(), &name);
-    eventually("the binding is in force", async || secrets.list(&ListParams::default()).await.err().map(|error| error.to_string())).await;
+    eventually("the binding is in force", async || {
+        secrets.list(&ListParams::default()).await.err().map(|error| error.to_string())
+    })
+    .await;
     name
 }
 
 async fn create<K>(client: &Client, namespace: &str, name: &str, retained: bool)
 where
-    K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug + serde::Serialize,
+    K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + DeserializeOwned
+        + Clone
+        + std::fmt::Debug
+        + serde::Serialize,
 {
     let labels = if retained { json!({ RETAIN: "true" }) } else { json!({}) };
     let api = Api::<K>::namespaced(client.clone(), namespace);
-    api.create(&PostParams::default(), &read(&json!({ "metadata": { "name": name, "labels": labels } }))).await.unwrap();
+    api.create(&PostParams::default(), &read(&json!({ "metadata": { "name": name, "labels": labels } })))
+        .await
+        .unwrap();
 }
 
 /// Refused with 403, and the message holds these words.
@@ -184,7 +193,10 @@ fn crds_are_established_and_explain_themselves() {
             .await;
         }
         let explained = world.kubectl(&["explain", "hospitaltenant.spec"]);
-        assert!(explained.contains("DNS name of the hospital") && explained.contains("host\t<string> -required-"), "{explained}");
+        assert!(
+            explained.contains("DNS name of the hospital") && explained.contains("host\t<string> -required-"),
+            "{explained}"
+        );
         let explained = world.kubectl(&["explain", "ht.spec.database.embedded.storage"]);
         assert!(explained.contains("Size of its volume"), "{explained}");
     });
@@ -215,7 +227,8 @@ fn admission_policies_compile_without_a_warning() {
         let mut mutant = policies.get("his-operator-tenant-bindings").await.unwrap();
         mutant.metadata = kube::api::ObjectMeta { name: Some("mutant".to_owned()), ..Default::default() };
         mutant.status = None;
-        mutant.spec.as_mut().unwrap().validations.as_mut().unwrap()[0].expression = "object.roleReference.kind == 'x'".to_owned();
+        mutant.spec.as_mut().unwrap().validations.as_mut().unwrap()[0].expression =
+            "object.roleReference.kind == 'x'".to_owned();
         policies.create(&PostParams::default(), &mutant).await.unwrap();
         let found = warnings(&policies, "mutant").await;
         assert!(found.contains("roleReference"), "{found}");
@@ -228,7 +241,9 @@ fn the_operators_own_pods_keep_the_restricted_standard() {
         let pods = Api::<Pod>::namespaced(world.admin.clone(), "his-operator-system");
         eventually("two pods are admitted", async || {
             let found = pods.list(&ListParams::default()).await.unwrap().items.len();
-            (found != 2).then(|| format!("{found} pods; {}", world.kubectl(&["get", "events", "--namespace", "his-operator-system"])))
+            (found != 2).then(|| {
+                format!("{found} pods; {}", world.kubectl(&["get", "events", "--namespace", "his-operator-system"]))
+            })
         })
         .await;
     });
@@ -261,7 +276,8 @@ fn the_operator_binds_no_other_role_nobody_else_and_nowhere_else() {
         }
         let mut second = binding(&name, "his-operator-tenant", "default");
         refused(apply_binding(operator, &second).await, "to itself only");
-        second["subjects"] = json!([{ "kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:authenticated" }]);
+        second["subjects"] =
+            json!([{ "kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:authenticated" }]);
         refused(apply_binding(operator, &second).await, "to itself only");
         let mut admin = binding(&name, "cluster-admin", "his-operator");
         admin["metadata"]["name"] = "more".into();
@@ -286,7 +302,9 @@ fn nobody_but_the_operator_opens_or_closes_a_namespace() {
         refused(namespaces.patch("plain", &parameters, &label(json!("plain"))).await, only);
         refused(namespaces.patch_status("plain", &parameters, &label(json!("plain"))).await, only);
         let finalized = json!({ "metadata": { "name": "plain", "labels": { LABEL: "plain" } } });
-        let put = namespaces.replace_subresource("finalize", "plain", &PostParams::default(), &read::<Namespace>(&finalized)).await;
+        let put = namespaces
+            .replace_subresource("finalize", "plain", &PostParams::default(), &read::<Namespace>(&finalized))
+            .await;
         refused(put, only);
 
         let name = hospital(world, "closed").await;
@@ -296,7 +314,10 @@ fn nobody_but_the_operator_opens_or_closes_a_namespace() {
         namespaces.patch(&name, &parameters, &harmless).await.unwrap();
         // An administrator can still remove the hospital's namespace.
         namespaces.delete(&name, &DeleteParams::default()).await.unwrap();
-        eventually("the namespace goes", async || namespaces.get_opt(&name).await.unwrap().map(|left| format!("{:?}", left.status))).await;
+        eventually("the namespace goes", async || {
+            namespaces.get_opt(&name).await.unwrap().map(|left| format!("{:?}", left.status))
+        })
+        .await;
     });
 }
 
@@ -314,7 +335,10 @@ fn the_operator_takes_over_no_namespace_and_leaves_its_names_to_none() {
         Api::<Namespace>::all(world.admin.clone()).create(&PostParams::default(), &read(&theirs)).await.unwrap();
         refused(apply_namespace(&world.operator, &namespace("his-theirs", "theirs")).await, "may not take over");
         // Its own namespace looks like a hospital's name, but is none.
-        refused(apply_namespace(&world.operator, &namespace("his-operator-system", "operator-system")).await, "may not take over");
+        refused(
+            apply_namespace(&world.operator, &namespace("his-operator-system", "operator-system")).await,
+            "may not take over",
+        );
         let namespaces = Api::<Namespace>::all(world.operator.clone());
         refused(namespaces.delete("his-theirs", &DeleteParams::default()).await, "cannot delete resource");
     });
@@ -356,7 +380,10 @@ fn the_operator_has_no_other_power() {
         refused(tenants.create(&PostParams::default(), &read(&tenant)).await, "cannot create resource");
         refused(tenants.delete("x", &DeleteParams::default()).await, "cannot delete resource");
         let policies = Api::<ValidatingAdmissionPolicy>::all(operator.clone());
-        refused(policies.delete("his-operator-retained-data", &DeleteParams::default()).await, "cannot delete resource");
+        refused(
+            policies.delete("his-operator-retained-data", &DeleteParams::default()).await,
+            "cannot delete resource",
+        );
         let pods = Api::<Pod>::namespaced(operator.clone(), "his-operator-system");
         refused(pods.delete("x", &DeleteParams::default()).await, "cannot delete resource");
     });

@@ -11,6 +11,8 @@
     clippy::indexing_slicing,
     clippy::disallowed_macros,
     clippy::disallowed_methods,
+    clippy::default_trait_access,
+    clippy::needless_pass_by_value,
     reason = "a test may stop at once, and plays the part of everybody else in the cluster"
 )]
 

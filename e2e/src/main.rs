@@ -95,7 +95,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
     if let Some(path) = selected
         && !matches!(cli.command, Command::Kubeconfig | Command::Kubectl { .. })
     {
-        bail!("--kubeconfig {} is for `kubectl` and `kubeconfig`: every other command works on the local cluster", path.display());
+        bail!(
+            "--kubeconfig {} is for `kubectl` and `kubeconfig`: every other command works on the local cluster",
+            path.display()
+        );
     }
     match cli.command {
         Command::Up(ports) => cluster::up(ports.into()).map(drop)?,

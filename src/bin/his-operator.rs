@@ -144,7 +144,8 @@ impl Run {
         let public = serve::public(Arc::clone(&operator.metrics), health);
         let admin = serve::admin(telemetry.clone());
         let loopback = SocketAddr::from(([127, 0, 0, 1], self.admin_port));
-        let (_, public) = serve::listen(self.listen, public).await.map_err(|error| Error::Listen(self.listen, error))?;
+        let (_, public) =
+            serve::listen(self.listen, public).await.map_err(|error| Error::Listen(self.listen, error))?;
         let (_, admin) = serve::listen(loopback, admin).await.map_err(|error| Error::Listen(loopback, error))?;
         let task = tokio::spawn(async move {
             if let Err(error) = tokio::try_join!(public, admin) {
@@ -156,8 +157,8 @@ impl Run {
 }
 
 fn unique() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    format!("{:x}-{:x}", std::process::id(), now.as_nanos())
+    let now = his_operator::ports::Clock::now(&his_operator::ports::SystemClock);
+    format!("{:x}-{:x}", std::process::id(), now.timestamp_micros())
 }
 
 /// Ends with SIGTERM or SIGINT.

@@ -41,7 +41,7 @@ pub trait Capability {
     /// Every kind that it writes: RBAC, watches and prune scope.
     const KINDS: &'static [Kind];
     /// What `plan` decides; `render` and `assess` need nothing else.
-    type Plan: 'static;
+    type Plan: Send + Sync + 'static;
 
     /// Validates and decides; contributes what others render. `before` holds the verdicts of earlier capabilities.
     fn plan(input: Input<'_>, shared: &mut Contributions, before: &Verdicts) -> Result<Self::Plan, Rejection>;

@@ -13,7 +13,10 @@ use k8s_openapi::{
         ResourceRequirements, SeccompProfile, SecurityContext, SleepAction, TopologySpreadConstraint, Volume,
         VolumeMount, WeightedPodAffinityTerm,
     },
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::{LabelSelector, ObjectMeta}},
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+    },
 };
 
 use crate::{api::v1alpha1::Resources, capabilities::isolation::quantities, names, tenant::Tenant};
@@ -72,7 +75,14 @@ impl Pod<'_> {
             service_account_name: Some(self.component.to_owned()),
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
-            host_users: self.tenant.platform.nodes.as_ref().and_then(|nodes| nodes.user_namespaces).filter(|on| *on).map(|_| false),
+            host_users: self
+                .tenant
+                .platform
+                .nodes
+                .as_ref()
+                .and_then(|nodes| nodes.user_namespaces)
+                .filter(|on| *on)
+                .map(|_| false),
             priority_class_name: Some(names::PRIORITY_CLASS.to_owned()),
             restart_policy: Some(self.restart_policy.to_owned()),
             termination_grace_period_seconds: Some(PRE_STOP_SECONDS + self.termination_seconds),
@@ -185,9 +195,8 @@ fn requirements(resources: &Resources) -> ResourceRequirements {
     let or = |given: &Option<String>, smallest: &str| given.clone().unwrap_or_else(|| smallest.to_owned());
     let memory = or(&resources.memory, "64Mi");
     let disk = or(&resources.ephemeral_storage, "64Mi");
-    let amounts = |cpu: String| {
-        Some(quantities([("cpu", cpu), ("memory", memory.clone()), ("ephemeral-storage", disk.clone())]))
-    };
+    let amounts =
+        |cpu: String| Some(quantities([("cpu", cpu), ("memory", memory.clone()), ("ephemeral-storage", disk.clone())]));
     ResourceRequirements {
         requests: amounts(or(&resources.cpu, "50m")),
         limits: amounts(or(&resources.cpu_limit, "500m")),

@@ -34,7 +34,7 @@ impl fmt::Debug for Registered {
 }
 
 /// A plan without its type.
-pub trait Planned {
+pub trait Planned: Send + Sync {
     /// See [`Capability::render`].
     fn render(&self, input: Input<'_>, shared: &Contributions) -> Vec<Desired>;
     /// See [`Capability::assess`].

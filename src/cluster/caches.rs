@@ -121,14 +121,8 @@ impl Caches {
         let (wake, woken) = mpsc::unbounded();
         let (commands, inbox) = mpsc::unbounded();
         let (synced, seen) = watch::channel(false);
-        let core = Arc::new(Core {
-            index: RwLock::default(),
-            wake,
-            commands,
-            unsettled: Mutex::default(),
-            synced,
-            metrics,
-        });
+        let core =
+            Arc::new(Core { index: RwLock::default(), wake, commands, unsettled: Mutex::default(), synced, metrics });
         let (tenants, writer) = store();
         let task = supervisor::supervise(connections.into(), unique(kinds), Arc::clone(&core), writer, inbox);
         let watches = Arc::new(Watches(tokio::spawn(task).abort_handle()));

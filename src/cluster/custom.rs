@@ -25,7 +25,10 @@ use crate::api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant
 fn read<K: DeserializeOwned + Resource<DynamicType = ()>>(object: DynamicObject) -> Option<K> {
     let name = object.name_any();
     let read = object.try_parse::<K>();
-    read.inspect_err(|error| tracing::error!(kind = %K::kind(&()), name, %error, "resource cannot be read and is left alone")).ok()
+    read.inspect_err(
+        |error| tracing::error!(kind = %K::kind(&()), name, %error, "resource cannot be read and is left alone"),
+    )
+    .ok()
 }
 
 /// What tenants refer to.
@@ -128,15 +131,12 @@ impl Tenants {
     fn index(&mut self, name: &str) {
         let tenant = self.store.get(&ObjectRef::new(name));
         let before = self.core.read(|index| index.tenants.ready(name));
-        match tenant {
-            Some(tenant) => {
-                self.known.insert(name.to_owned());
-                self.core.change(|index| index.tenant(&tenant));
-            }
-            None => {
-                self.known.remove(name);
-                self.core.change(|index| index.tenant_gone(name));
-            }
+        if let Some(tenant) = tenant {
+            self.known.insert(name.to_owned());
+            self.core.change(|index| index.tenant(&tenant));
+        } else {
+            self.known.remove(name);
+            self.core.change(|index| index.tenant_gone(name));
         }
         self.core.metrics.ready_changed(before, self.core.read(|index| index.tenants.ready(name)));
     }

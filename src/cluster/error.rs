@@ -95,7 +95,9 @@ pub enum Error {
         reason: &'static str,
     },
     /// Someone else keeps a field of an object that must be exactly as rendered.
-    #[error("{at} is not as it must be: {path} is held by another field manager; remove that field, or the object, by hand")]
+    #[error(
+        "{at} is not as it must be: {path} is held by another field manager; remove that field, or the object, by hand"
+    )]
     Contested {
         /// The object.
         at: String,
@@ -175,7 +177,11 @@ mod tests {
 
     fn refused(kind: crate::objects::Kind, code: u16, message: &str) -> Error {
         let at = Ref { kind, namespace: "his-x".to_owned(), name: "app".to_owned() };
-        Error::from_client(Verb::Create, &at, kube::Error::Api(Box::new(Status::failure(message, "Invalid").with_code(code))))
+        Error::from_client(
+            Verb::Create,
+            &at,
+            kube::Error::Api(Box::new(Status::failure(message, "Invalid").with_code(code))),
+        )
     }
 
     #[test]

@@ -5,11 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    api::events::v1::Event,
-    apimachinery::pkg::apis::meta::v1::MicroTime,
-    jiff::Timestamp,
-};
+use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime, jiff::Timestamp};
 use kube::{
     Api, Resource, ResourceExt,
     api::{ObjectMeta, PostParams},

@@ -19,7 +19,13 @@ impl Hosts {
     }
 
     /// Replaces a tenant's claims; returns the other tenants that want one of the hosts concerned.
-    pub(super) fn replace(&mut self, tenant: &str, rank: &Rank, before: &BTreeSet<String>, after: &BTreeSet<String>) -> BTreeSet<String> {
+    pub(super) fn replace(
+        &mut self,
+        tenant: &str,
+        rank: &Rank,
+        before: &BTreeSet<String>,
+        after: &BTreeSet<String>,
+    ) -> BTreeSet<String> {
         let mut concerned = BTreeSet::new();
         for host in before.difference(after) {
             if let Some(claims) = self.0.get_mut(host) {
@@ -58,7 +64,10 @@ mod tests {
         assert!(hosts.replace("young", &rank("2026-02", "a"), &set(&[]), &set(&["x.org"])).is_empty());
         assert_eq!(hosts.replace("old", &rank("2026-01", "b"), &set(&[]), &set(&["x.org", "y.org"])), set(&["young"]));
         assert_eq!((hosts.holder("x.org"), hosts.holder("y.org")), (Some("old"), Some("old")));
-        assert_eq!(hosts.replace("old", &rank("2026-01", "b"), &set(&["x.org", "y.org"]), &set(&["y.org"])), set(&["young"]));
+        assert_eq!(
+            hosts.replace("old", &rank("2026-01", "b"), &set(&["x.org", "y.org"]), &set(&["y.org"])),
+            set(&["young"])
+        );
         assert_eq!((hosts.holder("x.org"), hosts.holder("y.org")), (Some("young"), Some("old")));
     }
 

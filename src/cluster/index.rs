@@ -202,16 +202,25 @@ impl Index {
         let before = self.platforms.get(name).map(|platform| generation(platform));
         let after = platform.as_ref().map(generation);
         replace(&mut self.platforms, name, platform);
-        if before == after { Effects::default() } else { Effects::wake(self.tenants.naming(Definition::Platform, name)) }
+        if before == after {
+            Effects::default()
+        } else {
+            Effects::wake(self.tenants.naming(Definition::Platform, name))
+        }
     }
 
     /// An application was seen (`Some`) or has gone.
     pub(super) fn application(&mut self, name: &str, application: Option<HospitalApplication>) -> Effects {
-        let generation = |application: &HospitalApplication| (application.metadata.uid.clone(), application.metadata.generation);
+        let generation =
+            |application: &HospitalApplication| (application.metadata.uid.clone(), application.metadata.generation);
         let before = self.applications.get(name).map(|application| generation(application));
         let after = application.as_ref().map(generation);
         replace(&mut self.applications, name, application);
-        if before == after { Effects::default() } else { Effects::wake(self.tenants.naming(Definition::Application, name)) }
+        if before == after {
+            Effects::default()
+        } else {
+            Effects::wake(self.tenants.naming(Definition::Application, name))
+        }
     }
 
     /// A tenant was seen.
@@ -269,7 +278,9 @@ impl Index {
         let own = names::namespace(&name);
         let mut objects = BTreeMap::new();
         let strange = self.objects.iter().filter(|(namespace, _)| home(namespace).is_none());
-        let places = strange.map(|(namespace, place)| (namespace.as_str(), place)).chain(self.objects.get(&own).map(|place| (own.as_str(), place)));
+        let places = strange
+            .map(|(namespace, place)| (namespace.as_str(), place))
+            .chain(self.objects.get(&own).map(|place| (own.as_str(), place)));
         for (namespace, place) in places {
             for ((kind, object), entry) in place.iter().filter(|(_, entry)| entry.tenant == name) {
                 let served = kind.crd.is_none_or(|crd| self.served.contains(crd));
@@ -286,7 +297,13 @@ impl Index {
             platform: self.platforms.get(platform).cloned(),
             application: self.applications.get(&tenant.spec.application.name).cloned(),
             taken_hosts: self.tenants.taken(tenant),
-            problems: self.problems.get(&name).into_iter().flatten().flat_map(|(_, problems)| problems.clone()).collect(),
+            problems: self
+                .problems
+                .get(&name)
+                .into_iter()
+                .flatten()
+                .flat_map(|(_, problems)| problems.clone())
+                .collect(),
         }
     }
 }

@@ -152,7 +152,10 @@ fn only_tenants_that_name_a_definition_are_woken_by_it() {
     let mut other = tenant("b", "2026-01-01T00:00:00Z", "b.example.org");
     other.spec.platform = Some("second".to_owned());
     index.tenant(&other);
-    let platform = |generation| HospitalPlatform { metadata: kube::core::ObjectMeta { generation: Some(generation), ..Default::default() }, ..Default::default() };
+    let platform = |generation| HospitalPlatform {
+        metadata: kube::core::ObjectMeta { generation: Some(generation), ..Default::default() },
+        ..Default::default()
+    };
     assert_eq!(index.platform("default", Some(platform(1))).wake, set(&["a"]));
     assert_eq!(index.platform("default", Some(platform(1))).wake, set(&[]));
     assert_eq!(index.platform("default", Some(platform(2))).wake, set(&["a"]));

@@ -5,7 +5,11 @@
 //! Guarantees: [`next`] is pure and total; each step is idempotent, and at every moment at least one Secret with the content
 //! exists, so a crash between any two steps loses nothing.
 
-use kube::{ResourceExt, api::{DeleteParams, Patch, PatchParams}, core::DynamicObject};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+    core::DynamicObject,
+};
 use serde_json::{Value, json};
 
 use super::{Error, Verb, Writer};
@@ -72,7 +76,11 @@ fn next(original: Option<&State>, twin: Option<&State>) -> Step {
         (Some(_), None) => Step::Done,
         (Some(original), Some(twin)) if original.content != twin.content => {
             // The original is what is in use; while it exists, an old copy is worth nothing.
-            if original.deleted { if twin.deleted && !twin.kept { Step::Wait } else { Step::RemoveTwin } } else { Step::Contradiction }
+            if original.deleted {
+                if twin.deleted && !twin.kept { Step::Wait } else { Step::RemoveTwin }
+            } else {
+                Step::Contradiction
+            }
         }
         (Some(original), Some(twin)) if original.deleted => match (twin.deleted, original.kept) {
             // A twin that is itself on its way out protects nothing any more once it is let go; it is kept until then.
@@ -104,7 +112,9 @@ impl Writer {
             let step = next(original.as_ref().map(state).as_ref(), twin.as_ref().map(state).as_ref());
             tracing::debug!(secret = %at, ?step, "restoring");
             match (step, original, twin) {
-                (Step::CopyToTwin, Some(original), _) => self.post(Verb::Create, &twin_at, copy(&original, &twin_at)).await?,
+                (Step::CopyToTwin, Some(original), _) => {
+                    self.post(Verb::Create, &twin_at, copy(&original, &twin_at)).await?
+                }
                 (Step::LetOriginalGo, Some(original), _) => self.let_go(at, &original).await?,
                 (Step::CreateOriginal, _, Some(twin)) => {
                     self.post(Verb::Create, at, copy(&twin, at)).await?;
@@ -116,7 +126,7 @@ impl Writer {
                     return Err(Error::RestoreSecret { at: at.to_string(), reason });
                 }
                 (Step::Wait, ..) => return Ok(false),
-                (_, ..) => return Ok(true),
+                _ => return Ok(true),
             }
         }
         Ok(false)
@@ -136,7 +146,8 @@ impl Writer {
 
     /// Takes our finalizer off exactly this Secret.
     async fn let_go(&self, at: &Ref, secret: &DynamicObject) -> Result<(), Error> {
-        let rest: Vec<&String> = secret.finalizers().iter().filter(|finalizer| *finalizer != names::KEEP_FINALIZER).collect();
+        let rest: Vec<&String> =
+            secret.finalizers().iter().filter(|finalizer| *finalizer != names::KEEP_FINALIZER).collect();
         let body = json!({ "metadata": { "uid": secret.uid(), "finalizers": rest } });
         let patch = Patch::Merge(&body);
         match self.send(Verb::Patch, at, self.api(at).patch(&at.name, &PatchParams::default(), &patch)).await {
@@ -200,7 +211,11 @@ mod tests {
                 for _ in 0..STEPS {
                     let step = next(original.as_ref(), twin.as_ref());
                     run(step, &mut original, &mut twin);
-                    assert_eq!(original.is_some() || twin.is_some(), existed, "lost after {step:?} from {start:?} {start_twin:?}");
+                    assert_eq!(
+                        original.is_some() || twin.is_some(),
+                        existed,
+                        "lost after {step:?} from {start:?} {start_twin:?}"
+                    );
                 }
                 if existed {
                     assert_eq!(next(original.as_ref(), twin.as_ref()), Step::Done, "from {start:?} {start_twin:?}");
@@ -226,7 +241,8 @@ mod tests {
 
     #[test]
     fn a_restoration_takes_five_different_steps() {
-        let (mut original, mut twin) = (Some(State { deleted: true, kept: true, content: Content("a".to_owned()) }), None);
+        let (mut original, mut twin) =
+            (Some(State { deleted: true, kept: true, content: Content("a".to_owned()) }), None);
         let mut steps = Vec::new();
         while steps.last() != Some(&Step::Done) {
             let step = next(original.as_ref(), twin.as_ref());

@@ -245,7 +245,11 @@ impl Election {
             acquire_time: if same { before.acquire_time.clone() } else { now.clone() },
             holder_identity: Some(self.candidate.identity.clone()),
             lease_duration_seconds: i32::try_from(self.candidate.timing.duration.as_secs()).ok(),
-            lease_transitions: Some(if same || current.is_none() { transitions } else { transitions.saturating_add(1) }),
+            lease_transitions: Some(if same || current.is_none() {
+                transitions
+            } else {
+                transitions.saturating_add(1)
+            }),
             renew_time: now,
             ..before
         });

@@ -45,7 +45,8 @@ mod tests {
     use super::*;
 
     fn object(name: &str) -> DynamicObject {
-        let labels: std::collections::BTreeMap<String, String> = (0..20).map(|n| (format!("label-{n}"), "value".repeat(4))).collect();
+        let labels: std::collections::BTreeMap<String, String> =
+            (0..20).map(|n| (format!("label-{n}"), "value".repeat(4))).collect();
         serde_json::from_value(json!({"apiVersion": "v1", "kind": "Any", "metadata": {"name": name, "labels": labels}, "spec": {"a": [1, 2, name]}})).unwrap()
     }
 

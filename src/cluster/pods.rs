@@ -30,7 +30,10 @@ pub(super) fn problems(pod: &Pod) -> Vec<Problem> {
         found.push(Problem { component: component.clone(), pod: name.clone(), reason: reason.to_owned(), message });
     };
     if status.phase.as_deref() == Some("Failed") {
-        add(status.reason.as_deref().unwrap_or("Failed"), status.message.as_deref().unwrap_or("the pod ended with an error"));
+        add(
+            status.reason.as_deref().unwrap_or("Failed"),
+            status.message.as_deref().unwrap_or("the pod ended with an error"),
+        );
     }
     for condition in status.conditions.iter().flatten() {
         if condition.type_ == "PodScheduled" && condition.status == "False" {
@@ -57,12 +60,18 @@ fn stuck(container: &ContainerStatus) -> Option<(String, String)> {
     if let Some(killed) = killed
         && !container.ready
     {
-        return Some(("OOMKilled".to_owned(), format!("used more memory than its limit, exit code {}", killed.exit_code)));
+        return Some((
+            "OOMKilled".to_owned(),
+            format!("used more memory than its limit, exit code {}", killed.exit_code),
+        ));
     }
     if let Some(ended) = ended
         && ended.exit_code != 0
     {
-        return Some((ended.reason.clone().unwrap_or_else(|| "Error".to_owned()), format!("exit code {}", ended.exit_code)));
+        return Some((
+            ended.reason.clone().unwrap_or_else(|| "Error".to_owned()),
+            format!("exit code {}", ended.exit_code),
+        ));
     }
     let reason = waiting?.reason.as_deref()?;
     if matches!(reason, "ContainerCreating" | "PodInitializing") {
@@ -80,7 +89,10 @@ mod tests {
 
     fn pod(status: Value) -> Pod {
         let labels = json!({"his-operator.io/tenant": "st-elsewhere", "app.kubernetes.io/component": "web"});
-        serde_json::from_value(json!({"metadata": {"name": "web-1", "namespace": "his-st-elsewhere", "labels": labels}, "status": status})).unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"name": "web-1", "namespace": "his-st-elsewhere", "labels": labels}, "status": status}),
+        )
+        .unwrap()
     }
 
     fn container(state: Value, last: Value) -> Value {
@@ -90,12 +102,39 @@ mod tests {
     #[test]
     fn each_way_of_not_starting_has_its_reason() {
         let cases = [
-            (container(json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}), json!({})), "ImagePullBackOff"),
-            (container(json!({"waiting": {"reason": "CreateContainerConfigError", "message": "secret \"x\" not found"}}), json!({})), "CreateContainerConfigError"),
-            (container(json!({"waiting": {"reason": "CrashLoopBackOff"}}), json!({"terminated": {"exitCode": 1, "reason": "Error"}})), "CrashLoopBackOff"),
-            (container(json!({"waiting": {"reason": "CrashLoopBackOff"}}), json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}})), "OOMKilled"),
+            (
+                container(
+                    json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}),
+                    json!({}),
+                ),
+                "ImagePullBackOff",
+            ),
+            (
+                container(
+                    json!({"waiting": {"reason": "CreateContainerConfigError", "message": "secret \"x\" not found"}}),
+                    json!({}),
+                ),
+                "CreateContainerConfigError",
+            ),
+            (
+                container(
+                    json!({"waiting": {"reason": "CrashLoopBackOff"}}),
+                    json!({"terminated": {"exitCode": 1, "reason": "Error"}}),
+                ),
+                "CrashLoopBackOff",
+            ),
+            (
+                container(
+                    json!({"waiting": {"reason": "CrashLoopBackOff"}}),
+                    json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
+                ),
+                "OOMKilled",
+            ),
             (container(json!({"terminated": {"exitCode": 3, "reason": "Error"}}), json!({})), "Error"),
-            (json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]}), "Unschedulable"),
+            (
+                json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]}),
+                "Unschedulable",
+            ),
             (json!({"phase": "Failed", "reason": "Evicted", "message": "disk pressure"}), "Evicted"),
         ];
         for (status, reason) in cases {
@@ -119,7 +158,10 @@ mod tests {
 
     #[test]
     fn what_a_container_wrote_is_never_repeated() {
-        let status = container(json!({"terminated": {"exitCode": 1, "reason": "Error", "message": "patient Jane Doe"}}), json!({}));
+        let status = container(
+            json!({"terminated": {"exitCode": 1, "reason": "Error", "message": "patient Jane Doe"}}),
+            json!({}),
+        );
         assert!(!format!("{:?}", problems(&pod(status))).contains("Jane"));
     }
 

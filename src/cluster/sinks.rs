@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use k8s_openapi::{api::core::v1::Pod, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition};
+use k8s_openapi::{
+    api::core::v1::Pod, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
 use kube::{
     ResourceExt,
     core::{DynamicObject, PartialObjectMeta},
@@ -94,7 +96,11 @@ impl Sink for Metadata {
     type Object = PartialObjectMeta<DynamicObject>;
 
     fn event(&mut self, event: Event<Self::Object>) {
-        let full = |object: Self::Object| DynamicObject { types: object.types, metadata: object.metadata, data: serde_json::Value::Null };
+        let full = |object: Self::Object| DynamicObject {
+            types: object.types,
+            metadata: object.metadata,
+            data: serde_json::Value::Null,
+        };
         self.0.event(match event {
             Event::Init => Event::Init,
             Event::InitApply(object) => Event::InitApply(full(object)),

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt, channel::mpsc};
-use k8s_openapi::{api::core::v1::Pod, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition};
+use k8s_openapi::{
+    api::core::v1::Pod, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
 use kube::{
     Api,
     core::{DynamicObject, PartialObjectMeta},
@@ -169,7 +171,11 @@ impl Supervisor {
         let handles = kinds
             .into_iter()
             .map(|kind| {
-                let api = Api::<PartialObjectMeta<DynamicObject>>::namespaced_with(client.clone(), &namespace, &kind.api_resource());
+                let api = Api::<PartialObjectMeta<DynamicObject>>::namespaced_with(
+                    client.clone(),
+                    &namespace,
+                    &kind.api_resource(),
+                );
                 let source = Source { kind, namespace: Some(namespace.clone()) };
                 let mut sink = Metadata(Objects::new(Arc::clone(&self.core), source));
                 let metrics = Arc::clone(&self.core.metrics);

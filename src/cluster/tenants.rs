@@ -42,7 +42,11 @@ fn known(tenant: &HospitalTenant) -> Known {
     let uid = metadata.uid.clone().unwrap_or_default();
     (&uid, metadata.generation, &metadata.labels, &metadata.annotations, &metadata.finalizers).hash(&mut hasher);
     metadata.deletion_timestamp.is_some().hash(&mut hasher);
-    let condition = tenant.status.iter().flat_map(|status| &status.conditions).find(|condition| condition.type_ == conditions::READY);
+    let condition = tenant
+        .status
+        .iter()
+        .flat_map(|status| &status.conditions)
+        .find(|condition| condition.type_ == conditions::READY);
     Known {
         fingerprint: hasher.finish(),
         rank: (created, uid),

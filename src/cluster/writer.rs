@@ -17,11 +17,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::time::{Duration, timeout};
 
-use super::{
-    Error, Fence, Verb,
-    events::Sent,
-    keep,
-};
+use super::{Error, Fence, Verb, events::Sent, keep};
 use crate::{
     api::v1alpha1::{HospitalTenant, HospitalTenantStatus},
     metrics::Metrics,
@@ -58,7 +54,13 @@ impl std::fmt::Debug for Writer {
 
 impl Writer {
     /// Writes through this client while the fence permits.
-    pub fn new(client: Client, fence: Fence, metrics: Arc<Metrics>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+    pub fn new(
+        client: Client,
+        fence: Fence,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
         Self { client, fence, metrics, clock, entropy, unmoved: Arc::default(), events: Arc::default() }
     }
 
@@ -70,7 +72,11 @@ impl Writer {
         let Some(live) = live else { return self.apply(stamped).await.map(Some) };
         let Some(path) = difference(live, stamped) else { return Ok(None) };
         if self.memory().get(&stamped.at).is_some_and(|seen| *seen == substance(live)) {
-            return if is_exact(stamped) { Err(Error::Contested { at: stamped.at.to_string(), path }) } else { Ok(None) };
+            return if is_exact(stamped) {
+                Err(Error::Contested { at: stamped.at.to_string(), path })
+            } else {
+                Ok(None)
+            };
         }
         self.apply(stamped).await.map(Some)
     }
@@ -193,7 +199,12 @@ impl Writer {
     }
 
     /// Sends one request while the fence permits, and counts it.
-    pub(super) async fn send<T>(&self, verb: Verb, at: &Ref, request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+    pub(super) async fn send<T>(
+        &self,
+        verb: Verb,
+        at: &Ref,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Error> {
         let result = match self.fence.permit(PATIENCE) {
             None => Err(Error::Fenced { verb, at: at.to_string() }),
             Some(limit) => match timeout(limit, request).await {
@@ -222,7 +233,13 @@ fn substance(live: &DynamicObject) -> String {
         body.remove("status");
     }
     let metadata = &live.metadata;
-    crate::objects::digest(&(body, &metadata.labels, &metadata.annotations, &metadata.finalizers, &metadata.owner_references))
+    crate::objects::digest(&(
+        body,
+        &metadata.labels,
+        &metadata.annotations,
+        &metadata.finalizers,
+        &metadata.owner_references,
+    ))
 }
 
 /// The Secret with its values, immutable, and kept.

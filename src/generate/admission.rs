@@ -6,8 +6,8 @@
 use k8s_openapi::{
     api::admissionregistration::v1::{
         MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
-        ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec, Validation,
-        Variable,
+        ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec,
+        Validation, Variable,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// Fences the one ClusterRole that the operator may bind.
+/// Fences the one cluster role that the operator may bind.
 pub const BINDINGS: &str = "his-operator-tenant-bindings";
 /// Fences the label that opens a namespace to the operator.
 pub const NAMESPACES: &str = "his-operator-tenant-namespaces";
@@ -46,13 +46,15 @@ pub fn documents(site: &Site) -> Result<Vec<String>, Error> {
 }
 
 fn bindings(site: &Site) -> ValidatingAdmissionPolicy {
-    let tenant_role = format!("object.roleRef.kind == 'ClusterRole' && object.roleRef.name == '{}'", names::TENANT_ROLE);
+    let tenant_role =
+        format!("object.roleRef.kind == 'ClusterRole' && object.roleRef.name == '{}'", names::TENANT_ROLE);
     let itself = format!(
         "has(object.subjects) && object.subjects.size() == 1 && object.subjects.all(s, s.kind == 'ServiceAccount' && s.name == '{}' && s.namespace == '{}')",
         names::PRODUCT,
         site.namespace
     );
-    let in_a_hospital = format!("namespaceObject != null && {} == namespaceObject.metadata.name", namespace_of("namespaceObject"));
+    let in_a_hospital =
+        format!("namespaceObject != null && {} == namespaceObject.metadata.name", namespace_of("namespaceObject"));
     policy(
         BINDINGS,
         vec![named_rule(RBAC, &["rolebindings".to_owned()], &["CREATE", "UPDATE"], Scope::Namespaced)],
@@ -61,7 +63,13 @@ fn bindings(site: &Site) -> ValidatingAdmissionPolicy {
         vec![
             validation(tenant_role, &format!("the operator may bind ClusterRole {} only", names::TENANT_ROLE)),
             validation(itself, "the operator may bind that ClusterRole to itself only"),
-            validation(in_a_hospital, &format!("the operator may bind that ClusterRole only in a hospital's namespace: his-NAME with label {}: NAME", names::TENANT)),
+            validation(
+                in_a_hospital,
+                &format!(
+                    "the operator may bind that ClusterRole only in a hospital's namespace: his-NAME with label {}: NAME",
+                    names::TENANT
+                ),
+            ),
         ],
     )
 }
@@ -76,17 +84,31 @@ fn namespaces(site: &Site) -> ValidatingAdmissionPolicy {
         NAMESPACES,
         vec![named_rule("", &resources, &["CREATE", "UPDATE"], Scope::Cluster)],
         None,
-        vec![variable("operator", operator), variable("before", label_of("oldObject")), variable("after", label_of("object"))],
         vec![
-            validation(unchanged.to_owned(), &format!("only the operator may set, change or remove label {}: apply a HospitalTenant instead", names::TENANT)),
-            validation(well_named, &format!("the operator may write only namespaces named his-NAME with label {}: NAME", names::TENANT)),
+            variable("operator", operator),
+            variable("before", label_of("oldObject")),
+            variable("after", label_of("object")),
+        ],
+        vec![
+            validation(
+                unchanged.to_owned(),
+                &format!(
+                    "only the operator may set, change or remove label {}: apply a HospitalTenant instead",
+                    names::TENANT
+                ),
+            ),
+            validation(
+                well_named,
+                &format!("the operator may write only namespaces named his-NAME with label {}: NAME", names::TENANT),
+            ),
             validation(no_takeover.to_owned(), "the operator may not take over a namespace that it did not create"),
         ],
     )
 }
 
 fn retained(site: &Site) -> ValidatingAdmissionPolicy {
-    let kept = |object: &str| format!("has({object}.metadata.labels) && '{}' in {object}.metadata.labels", names::RETAIN);
+    let kept =
+        |object: &str| format!("has({object}.metadata.labels) && '{}' in {object}.metadata.labels", names::RETAIN);
     let twin = twin_of(&Ref { kind: SECRET, namespace: String::new(), name: String::new() }).name;
     let rescue = format!("request.resource.resource == 'secrets' && oldObject.metadata.name.endsWith('{twin}')");
     let by_scope = |scope| written().into_iter().filter(move |written| written.kind.scope == scope);
@@ -94,8 +116,10 @@ fn retained(site: &Site) -> ValidatingAdmissionPolicy {
         let mut groups: Vec<&str> = by_scope(scope).map(|written| written.kind.group).collect();
         groups.dedup();
         groups.into_iter().map(move |group| {
-            let resources: Vec<String> =
-                by_scope(scope).filter(|written| written.kind.group == group).map(|written| written.kind.plural.to_owned()).collect();
+            let resources: Vec<String> = by_scope(scope)
+                .filter(|written| written.kind.group == group)
+                .map(|written| written.kind.plural.to_owned())
+                .collect();
             named_rule(group, &resources, &["UPDATE", "DELETE"], scope)
         })
     });
@@ -127,7 +151,11 @@ fn label_of(object: &str) -> String {
 
 /// Name that the namespace of an object's tenant label must have; never a namespace's name where there is no label.
 fn namespace_of(object: &str) -> String {
-    format!("(has({object}.metadata.labels) && '{key}' in {object}.metadata.labels && {object}.metadata.labels['{key}'] != '' ? '{prefix}' + {object}.metadata.labels['{key}'] : '')", key = names::TENANT, prefix = names::namespace(""))
+    format!(
+        "(has({object}.metadata.labels) && '{key}' in {object}.metadata.labels && {object}.metadata.labels['{key}'] != '' ? '{prefix}' + {object}.metadata.labels['{key}'] : '')",
+        key = names::TENANT,
+        prefix = names::namespace("")
+    )
 }
 
 fn policy(
@@ -138,7 +166,10 @@ fn policy(
     validations: Vec<Validation>,
 ) -> ValidatingAdmissionPolicy {
     let conditions = only_for.map(|site| {
-        vec![MatchCondition { name: "by-the-operator".to_owned(), expression: format!("request.userInfo.username == '{}'", site.user()) }]
+        vec![MatchCondition {
+            name: "by-the-operator".to_owned(),
+            expression: format!("request.userInfo.username == '{}'", site.user()),
+        }]
     });
     ValidatingAdmissionPolicy {
         metadata: named(name),
@@ -167,7 +198,11 @@ fn binding(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissionPolicyBindi
 }
 
 fn named_rule(group: &str, resources: &[String], operations: &[&str], scope: Scope) -> NamedRuleWithOperations {
-    let versions: Vec<String> = written().iter().filter(|written| written.kind.group == group).map(|written| written.kind.version.to_owned()).collect();
+    let versions: Vec<String> = written()
+        .iter()
+        .filter(|written| written.kind.group == group)
+        .map(|written| written.kind.version.to_owned())
+        .collect();
     let version = versions.first().cloned().unwrap_or_else(|| "v1".to_owned());
     NamedRuleWithOperations {
         api_groups: Some(vec![group.to_owned()]),
@@ -185,7 +220,12 @@ fn variable(name: &str, expression: String) -> Variable {
 }
 
 fn validation(expression: String, message: &str) -> Validation {
-    Validation { expression, message: Some(message.to_owned()), reason: Some("Forbidden".to_owned()), ..Validation::default() }
+    Validation {
+        expression,
+        message: Some(message.to_owned()),
+        reason: Some("Forbidden".to_owned()),
+        ..Validation::default()
+    }
 }
 
 fn named(name: &str) -> ObjectMeta {

@@ -48,10 +48,17 @@ pub fn files() -> Result<Files, Error> {
     let mut files = Files::new();
     let head = format!("# {MARK}\n");
     let mut put = |path: String, text: String| files.insert(path.into(), text);
-    put(format!("{CHART}/Chart.yaml"), head.clone() + &metadata("his-operator", "Runs secure hospital information systems on Kubernetes")?);
+    put(
+        format!("{CHART}/Chart.yaml"),
+        head.clone() + &metadata("his-operator", "Runs secure hospital information systems on Kubernetes")?,
+    );
     put(
         format!("{CRDS}/Chart.yaml"),
-        head.clone() + &metadata("his-operator-crds", "Custom resource definitions of his-operator; helm uninstall leaves them alone")?,
+        head.clone()
+            + &metadata(
+                "his-operator-crds",
+                "Custom resource definitions of his-operator; helm uninstall leaves them alone",
+            )?,
     );
     put(format!("{CHART}/values.yaml"), head.clone() + &values_yaml()?);
     put(format!("{CHART}/values.schema.json"), schema()?);
@@ -145,11 +152,12 @@ fn schema() -> Result<String, Error> {
     Ok(text)
 }
 
-/// Keys in one order, whatever the features that serde_json was built with.
+/// Keys in one order, whatever the features that `serde_json` was built with.
 fn sorted(value: &serde_json::Value) -> serde_json::Value {
     match value {
         serde_json::Value::Object(map) => {
-            let ordered: std::collections::BTreeMap<_, _> = map.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+            let ordered: std::collections::BTreeMap<_, _> =
+                map.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
             serde_json::Value::Object(ordered.into_iter().collect())
         }
         serde_json::Value::Array(items) => serde_json::Value::Array(items.iter().map(sorted).collect()),

@@ -8,11 +8,12 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Affinity, Capabilities, ConfigMapProjection, Container, ContainerPort, DownwardAPIProjection, DownwardAPIVolumeFile,
-            EnvVar, EnvVarSource, HTTPGetAction, KeyToPath, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity,
-            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
-            SecurityContext, Service, ServiceAccount, ServiceAccountTokenProjection, ServicePort, ServiceSpec,
-            TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection, WeightedPodAffinityTerm,
+            Affinity, Capabilities, ConfigMapProjection, Container, ContainerPort, DownwardAPIProjection,
+            DownwardAPIVolumeFile, EnvVar, EnvVarSource, HTTPGetAction, KeyToPath, ObjectFieldSelector,
+            PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+            ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecurityContext, Service, ServiceAccount,
+            ServiceAccountTokenProjection, ServicePort, ServiceSpec, TopologySpreadConstraint, Volume, VolumeMount,
+            VolumeProjection, WeightedPodAffinityTerm,
         },
         networking::v1::{
             IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
@@ -94,7 +95,10 @@ fn priority_class() -> PriorityClass {
         },
         value: 1_000_000,
         global_default: Some(false),
-        description: Some("Hospitals and their operator: scheduled before, and evicted after, everything without a priority.".to_owned()),
+        description: Some(
+            "Hospitals and their operator: scheduled before, and evicted after, everything without a priority."
+                .to_owned(),
+        ),
         preemption_policy: Some("PreemptLowerPriority".to_owned()),
     }
 }
@@ -211,7 +215,10 @@ fn pod(site: &Site, values: &Values) -> PodSpec {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
         }),
-        topology_spread_constraints: Some(vec![spread("topology.kubernetes.io/zone"), spread("kubernetes.io/hostname")]),
+        topology_spread_constraints: Some(vec![
+            spread("topology.kubernetes.io/zone"),
+            spread("kubernetes.io/hostname"),
+        ]),
         affinity: Some(apart()),
         node_selector: Some(values.node_selector.clone()),
         tolerations: Some(Vec::new()),
@@ -292,7 +299,8 @@ fn container(site: &Site, values: &Values) -> Container {
 }
 
 fn environment(site: &Site) -> Vec<EnvVar> {
-    let plain = |name: &str, value: &str| EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None };
+    let plain =
+        |name: &str, value: &str| EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None };
     let pod_name = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: "metadata.name".to_owned() };
     vec![
         plain("HIS_NAMESPACE", &site.namespace),
@@ -337,7 +345,11 @@ fn credentials() -> Volume {
     };
     let field = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: "metadata.namespace".to_owned() };
     let namespace = DownwardAPIProjection {
-        items: Some(vec![DownwardAPIVolumeFile { path: "namespace".to_owned(), field_ref: Some(field), ..DownwardAPIVolumeFile::default() }]),
+        items: Some(vec![DownwardAPIVolumeFile {
+            path: "namespace".to_owned(),
+            field_ref: Some(field),
+            ..DownwardAPIVolumeFile::default()
+        }]),
     };
     let sources = vec![
         VolumeProjection { service_account_token: Some(token), ..VolumeProjection::default() },

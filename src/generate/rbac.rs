@@ -70,10 +70,19 @@ pub fn written() -> Vec<Written> {
 pub fn cluster_rules() -> Vec<Rule> {
     let own = |resources: &[&str], verbs: &[&'static str], reason| rule(names::GROUP, resources, verbs, reason);
     let mut rules = vec![
-        own(&["hospitaltenants"], &["list", "watch", "patch"], "hospitals are reconciled; the only patch is the finalizer that holds a deletion until the workload has ended"),
+        own(
+            &["hospitaltenants"],
+            &["list", "watch", "patch"],
+            "hospitals are reconciled; the only patch is the finalizer that holds a deletion until the workload has ended",
+        ),
         own(&["hospitaltenants/status"], &["patch"], "what was observed of a hospital"),
         own(&["hospitalplatforms", "hospitalapplications"], &["list", "watch"], "what hospitals refer to"),
-        rule("apiextensions.k8s.io", &["customresourcedefinitions"], &["list", "watch"], "metadata only: which foreign kinds are served"),
+        rule(
+            "apiextensions.k8s.io",
+            &["customresourcedefinitions"],
+            &["list", "watch"],
+            "metadata only: which foreign kinds are served",
+        ),
         rule("", &["pods"], &["list", "watch"], "why a hospital's pod does not start"),
     ];
     for Written { kind, .. } in written() {
@@ -89,14 +98,20 @@ pub fn cluster_rules() -> Vec<Rule> {
             rules.push(rule(kind.group, &[kind.plural], &verbs, kind.reason));
         }
     }
-    let bind = rule(RBAC, &["clusterroles"], &["bind"], "lets the operator into hospitals' namespaces; an admission policy allows the binding nowhere else");
+    let bind = rule(
+        RBAC,
+        &["clusterroles"],
+        &["bind"],
+        "lets the operator into hospitals' namespaces; an admission policy allows the binding nowhere else",
+    );
     rules.push(Rule { names: vec![names::TENANT_ROLE], ..bind });
     rules
 }
 
 /// Rights in the namespaces of hospitals.
 pub fn tenant_rules() -> Vec<Rule> {
-    let namespaced = written().into_iter().filter(|written| written.kind.scope == Scope::Namespaced && written.kind != ROLE_BINDING);
+    let namespaced =
+        written().into_iter().filter(|written| written.kind.scope == Scope::Namespaced && written.kind != ROLE_BINDING);
     let mut rules = Vec::new();
     for Written { kind, removable } in namespaced {
         let mut verbs = Vec::new();
@@ -120,14 +135,22 @@ pub fn tenant_rules() -> Vec<Rule> {
 pub fn namespace_rules() -> Vec<Rule> {
     let leases = |verbs: &[&'static str], reason| rule("coordination.k8s.io", &["leases"], verbs, reason);
     vec![
-        leases(&["create"], "the lease by which replicas elect their leader; RBAC cannot name an object that is created"),
+        leases(
+            &["create"],
+            "the lease by which replicas elect their leader; RBAC cannot name an object that is created",
+        ),
         Rule { names: vec![names::PRODUCT], ..leases(&["get", "update"], "taking, renewing and releasing that lease") },
     ]
 }
 
 /// Rights in the namespace `default`.
 fn event_rules() -> Vec<Rule> {
-    vec![rule("events.k8s.io", &["events"], &["create"], "events about hospitals; those of cluster-scoped objects live in the namespace default")]
+    vec![rule(
+        "events.k8s.io",
+        &["events"],
+        &["create"],
+        "events about hospitals; those of cluster-scoped objects live in the namespace default",
+    )]
 }
 
 /// All roles and bindings, in the order of installation; rules carry their reasons as comments.
@@ -171,11 +194,12 @@ fn with_rules(kind: &str, object: &impl serde::Serialize, rules: &[Rule]) -> Res
     }
     let mut text = yaml::document(kind, &value)? + "rules:\n";
     for rule in rules {
-        text += &format!("# {}\n", rule.reason);
+        text.extend(["# ", &rule.reason, "\n"]);
         let policy = PolicyRule {
             api_groups: Some(vec![rule.group.to_owned()]),
             resources: Some(rule.resources.clone()),
-            resource_names: (!rule.names.is_empty()).then(|| rule.names.iter().map(|name| (*name).to_owned()).collect()),
+            resource_names: (!rule.names.is_empty())
+                .then(|| rule.names.iter().map(|name| (*name).to_owned()).collect()),
             verbs: rule.verbs.iter().map(|verb| (*verb).to_owned()).collect(),
             ..PolicyRule::default()
         };

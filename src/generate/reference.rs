@@ -39,7 +39,13 @@ fn kind(out: &mut String, crd: &Value) {
     }
     for part in ["spec", "status"] {
         let Some(schema) = schema.get("properties").and_then(|properties| properties.get(part)) else { continue };
-        line(out, &format!("\n### {}.{part}\n\n| Field | Type | Meaning | Rules |\n|---|---|---|---|", text("/spec/names/kind")));
+        line(
+            out,
+            &format!(
+                "\n### {}.{part}\n\n| Field | Type | Meaning | Rules |\n|---|---|---|---|",
+                text("/spec/names/kind")
+            ),
+        );
         let mut rows = Vec::new();
         fields(&mut rows, "", schema);
         for [path, kind, meaning, rules] in rows {
@@ -49,8 +55,10 @@ fn kind(out: &mut String, crd: &Value) {
 }
 
 fn fields(rows: &mut Vec<[String; 4]>, path: &str, schema: &Value) {
-    let required: Vec<&str> = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-    let mut properties: Vec<(&String, &Value)> = schema.get("properties").and_then(Value::as_object).into_iter().flatten().collect();
+    let required: Vec<&str> =
+        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let mut properties: Vec<(&String, &Value)> =
+        schema.get("properties").and_then(Value::as_object).into_iter().flatten().collect();
     properties.sort_by_key(|(name, _)| name.as_str());
     for (name, property) in properties {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
@@ -106,11 +114,24 @@ fn bounds(schema: &Value) -> Vec<String> {
     .into_iter()
     .flatten()
     .collect();
-    let choices: Vec<String> = schema.get("enum").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(|choice| format!("`{choice}`")).collect();
+    let choices: Vec<String> = schema
+        .get("enum")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(|choice| format!("`{choice}`"))
+        .collect();
     if !choices.is_empty() {
         rules.push(format!("one of {}", choices.join(", ")));
     }
-    let keys: Vec<&str> = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let keys: Vec<&str> = schema
+        .get("x-kubernetes-list-map-keys")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     if !keys.is_empty() {
         rules.push(format!("unique by {}", keys.join(", ")));
     }
@@ -124,21 +145,37 @@ fn messages(schema: &Value) -> Vec<String> {
 }
 
 fn description(schema: &Value) -> String {
-    schema.get("description").and_then(Value::as_str).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    schema
+        .get("description")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn variables(out: &mut String) -> Result<(), Error> {
     let variables = Variables::new(&sample::tenant(), Login::App);
     line(out, "\n## Template variables\n");
-    line(out, "Usable in `args`, `env[].value` and `files[].template` of a HospitalApplication, as `{{ name }}`; filters of minijinja apply, blocks");
-    line(out, "do not. `NAME` stands for the name of a parameter, secret or bucket. A secret is never part of an object: the pod resolves it for itself.\n");
+    line(
+        out,
+        "Usable in `args`, `env[].value` and `files[].template` of a HospitalApplication, as `{{ name }}`; filters of minijinja apply, blocks",
+    );
+    line(
+        out,
+        "do not. `NAME` stands for the name of a parameter, secret or bucket. A secret is never part of an object: the pod resolves it for itself.\n",
+    );
     line(out, "| Variable | Value for the fictional hospital st-elsewhere |\n|---|---|");
     for name in variables.names() {
         let text = variables.render(name, &format!("{{{{ {name} }}}}"))?;
-        let value: String = text.0.iter().map(|piece| match piece {
-            Piece::Text(text) => text.clone(),
-            Piece::Secret { secret, key } => format!("<{key} of Secret {secret}>"),
-        }).collect();
+        let value: String = text
+            .0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => text.clone(),
+                Piece::Secret { secret, key } => format!("<{key} of Secret {secret}>"),
+            })
+            .collect();
         line(out, &format!("| `{name}` | `{}` |", value.replace('|', "\\|")));
     }
     Ok(())
@@ -157,7 +194,13 @@ fn conditions(out: &mut String) {
     }
     for capability in registry() {
         let folder = capability.name;
-        line(out, &format!("| `{}` | the control [{folder}](../src/capabilities/{folder}/README.md) holds |", capability.condition));
+        line(
+            out,
+            &format!(
+                "| `{}` | the control [{folder}](../src/capabilities/{folder}/README.md) holds |",
+                capability.condition
+            ),
+        );
     }
     line(out, "\n### Reasons\n\n| Reason | What to do |\n|---|---|");
     for reason in Reason::ALL {

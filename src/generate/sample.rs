@@ -42,7 +42,8 @@ pub fn tenant() -> Tenant {
 }
 
 fn spec() -> HospitalTenantSpec {
-    let cache = CacheBinding { host: "cache.example.org".to_owned(), secret: "cache".to_owned(), ..CacheBinding::default() };
+    let cache =
+        CacheBinding { host: "cache.example.org".to_owned(), secret: "cache".to_owned(), ..CacheBinding::default() };
     let bucket = BucketBinding {
         endpoint: "https://s3.example.org".to_owned(),
         name: "st-elsewhere-files".to_owned(),

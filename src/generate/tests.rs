@@ -32,10 +32,10 @@ fn used(scope_is_cluster: bool) -> BTreeSet<Right> {
         };
         let early = kind.scope == Scope::Cluster || *kind == ROLE_BINDING;
         if (kind.watch == Watch::Cluster) == scope_is_cluster {
-            ["list", "watch"].map(&mut add);
+            ["list", "watch"].into_iter().for_each(&mut add);
         }
         if early == scope_is_cluster {
-            ["create", "patch"].map(&mut add);
+            ["create", "patch"].into_iter().for_each(&mut add);
         }
         if kind.retention == Retention::Workload && !scope_is_cluster {
             add("delete");
@@ -80,7 +80,16 @@ fn no_rule_holds_a_wildcard_or_a_way_to_more_rights() {
             assert!(!["*", "escalate", "impersonate", "deletecollection"].contains(&word), "{rule:?}");
             assert!(!word.contains('*'), "{rule:?}");
         }
-        for forbidden in ["pods/exec", "pods/attach", "pods/ephemeralcontainers", "nodes/proxy", "serviceaccounts/token", "validatingwebhookconfigurations", "mutatingwebhookconfigurations", "validatingadmissionpolicies"] {
+        for forbidden in [
+            "pods/exec",
+            "pods/attach",
+            "pods/ephemeralcontainers",
+            "nodes/proxy",
+            "serviceaccounts/token",
+            "validatingwebhookconfigurations",
+            "mutatingwebhookconfigurations",
+            "validatingadmissionpolicies",
+        ] {
             assert!(!rule.resources.iter().any(|resource| resource == forbidden), "{rule:?}");
         }
         assert!(rule.reason.len() > 10, "{rule:?} says nothing");
@@ -92,7 +101,10 @@ fn bind_is_allowed_on_one_cluster_role_by_name_only() {
     let binding: Vec<Rule> = all_rules().into_iter().filter(|rule| rule.verbs.contains(&"bind")).collect();
     let [rule] = binding.as_slice() else { panic!("{binding:?}") };
     assert_eq!((rule.group, rule.resources.as_slice()), (RBAC, ["clusterroles".to_owned()].as_slice()));
-    assert_eq!((rule.names.as_slice(), rule.verbs.as_slice()), (["his-operator-tenant"].as_slice(), ["bind"].as_slice()));
+    assert_eq!(
+        (rule.names.as_slice(), rule.verbs.as_slice()),
+        (["his-operator-tenant"].as_slice(), ["bind"].as_slice())
+    );
 }
 
 #[test]
@@ -107,7 +119,9 @@ fn what_is_never_removed_has_no_right_of_deletion() {
     for name in ["namespaces", "persistentvolumeclaims", "rolebindings", "clusters"] {
         let kept = written().into_iter().find(|written| written.kind.plural == name).unwrap();
         assert!(!kept.removable, "{name}");
-        let found = all_rules().into_iter().find(|rule| rule.verbs.contains(&"delete") && rule.resources.iter().any(|r| r == name));
+        let found = all_rules()
+            .into_iter()
+            .find(|rule| rule.verbs.contains(&"delete") && rule.resources.iter().any(|r| r == name));
         assert_eq!(found, None);
     }
 }
@@ -127,7 +141,10 @@ fn a_changed_a_missing_and_a_left_over_file_are_each_reported() {
     fs::write(dir.path().join("crds/by-hand.yaml"), "# mine\n").unwrap();
     let found = differences(dir.path()).unwrap();
     let [changed, missing, left_over] = found.as_slice() else { panic!("{found:?}") };
-    assert!(changed.starts_with("crds/hospitaltenants.yaml: line ") && changed.contains("scope: Namespaced"), "{changed}");
+    assert!(
+        changed.starts_with("crds/hospitaltenants.yaml: line ") && changed.contains("scope: Namespaced"),
+        "{changed}"
+    );
     assert_eq!(missing, "manifests/install.yaml: is missing");
     assert_eq!(left_over, "crds/old.yaml: is no longer generated");
 

@@ -62,9 +62,9 @@ pub struct Network {
     /// Ports of the API server: the Service's and the one behind it, because network plug-ins see one or the other.
     #[schemars(length(min = 1), inner(range(min = 1, max = 65535)))]
     pub api_server_ports: Vec<i32>,
-    /// Peers (as in a NetworkPolicy) that may read the metrics on port 8080. Empty: nobody.
+    /// Peers (as in a `NetworkPolicy`) that may read the metrics on port 8080. Empty: nobody.
     pub metrics_from: Vec<BTreeMap<String, Value>>,
-    /// Further egress rules (as in a NetworkPolicy), for example to a collector and its name resolution.
+    /// Further egress rules (as in a `NetworkPolicy`), for example to a collector and its name resolution.
     pub extra_egress: Vec<BTreeMap<String, Value>>,
 }
 
@@ -151,7 +151,11 @@ fn walk(all: &mut Vec<Documented>, path: &str, schema: &Value, value: &Value) {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         let meaning = property.get("description").and_then(Value::as_str).unwrap_or_default();
         let group = property.get("properties").is_some();
-        all.push(Documented { path: path.clone(), meaning: meaning.to_owned(), default: (!group).then(|| value.clone()) });
+        all.push(Documented {
+            path: path.clone(),
+            meaning: meaning.to_owned(),
+            default: (!group).then(|| value.clone()),
+        });
         walk(all, &path, property, value);
     }
 }

@@ -32,8 +32,7 @@ fn slot(kind: &str, expression: &str) -> String {
 
 /// The JSON of a typed object, without a status.
 pub fn value(what: &str, typed: &impl Serialize) -> Result<Value, Error> {
-    let mut value =
-        serde_json::to_value(typed).map_err(|source| Error::WriteJson { what: what.to_owned(), source })?;
+    let mut value = serde_json::to_value(typed).map_err(|source| Error::WriteJson { what: what.to_owned(), source })?;
     if let Some(map) = value.as_object_mut() {
         map.remove("status");
     }
@@ -111,7 +110,12 @@ mod tests {
 
     #[test]
     fn text_that_looks_like_a_template_stays_text_and_slots_become_expressions() {
-        let document = format!("a: use {{{{ x }}}}\nb: {}\nc: user:{}:x\nd: {}\n", text_slot(".Name"), text_slot(".Name"), raw_slot("toJson .V"));
+        let document = format!(
+            "a: use {{{{ x }}}}\nb: {}\nc: user:{}:x\nd: {}\n",
+            text_slot(".Name"),
+            text_slot(".Name"),
+            raw_slot("toJson .V")
+        );
         let expected = "a: use {{ \"{{\" }} x }}\nb: {{ .Name | quote }}\nc: user:{{ .Name }}:x\nd: {{ toJson .V }}\n";
         assert_eq!(template(&document), expected);
     }

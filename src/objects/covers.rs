@@ -36,7 +36,11 @@ pub fn difference(live: &DynamicObject, desired: &Object) -> Option<String> {
     }
     body.iter().filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind")).find_map(|(key, want)| {
         let at = root.field(key);
-        if key == "metadata" { compare(Some(&metadata), want, &at, false) } else { compare(live.data.get(key), want, &at, exact) }
+        if key == "metadata" {
+            compare(Some(&metadata), want, &at, false)
+        } else {
+            compare(live.data.get(key), want, &at, exact)
+        }
     })
 }
 
@@ -149,9 +153,14 @@ fn merge_keys(at: &Place<'_>, want: &[Value]) -> Option<&'static [&'static str]>
     }
     let service_account = at.parent_name().is_empty();
     match at.name() {
-        "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "env" | "resourceClaims" | "schedulingGates" | "claims" => {
-            Some(&["name"])
-        }
+        "containers"
+        | "initContainers"
+        | "ephemeralContainers"
+        | "volumes"
+        | "env"
+        | "resourceClaims"
+        | "schedulingGates"
+        | "claims" => Some(&["name"]),
         "imagePullSecrets" if !service_account => Some(&["name"]),
         "secrets" if service_account => Some(&["name"]),
         "ports" if at.parent_name() == "spec" => Some(&["port", "protocol"]),
@@ -278,9 +287,13 @@ fn is_default(key: &str, value: &Value) -> bool {
         "weight" => value.as_i64() == Some(1),
         "type" => matches!(text, "PathPrefix" | "Exact"),
         "statusCode" => value.as_i64() == Some(302),
-        "path" => value.get("type").and_then(Value::as_str) == Some("PathPrefix") && value.get("value").and_then(Value::as_str) == Some("/"),
+        "path" => {
+            value.get("type").and_then(Value::as_str) == Some("PathPrefix")
+                && value.get("value").and_then(Value::as_str) == Some("/")
+        }
         "matches" => value.as_array().is_some_and(|list| {
-            list.iter().all(|item| item.as_object().is_some_and(|map| map.iter().all(|(key, value)| is_default(key, value))))
+            list.iter()
+                .all(|item| item.as_object().is_some_and(|map| map.iter().all(|(key, value)| is_default(key, value))))
         }),
         _ => false,
     }

@@ -78,6 +78,7 @@ impl Object {
     }
 
     /// The body with the digest annotation that [`super::covers`] compares.
+    #[must_use]
     pub fn stamped(&self) -> Self {
         let mut stamped = self.clone();
         stamped.annotate(names::DESIRED, &self.digest());

@@ -70,11 +70,7 @@ impl Kind {
 
     /// `v1` or `group/version`.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.to_owned()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
     }
 
     const fn workload(group: &'static str, kind: &'static str, plural: &'static str, reason: &'static str) -> Self {
@@ -148,13 +144,17 @@ impl fmt::Display for Kind {
 
 /// The tenant's own namespace.
 pub const NAMESPACE: Kind =
-    Kind::workload("", "Namespace", "namespaces", "one namespace per hospital, with Pod Security labels").data().cluster_scoped();
+    Kind::workload("", "Namespace", "namespaces", "one namespace per hospital, with Pod Security labels")
+        .data()
+        .cluster_scoped();
 /// Upper bound on what one hospital may use.
 pub const RESOURCE_QUOTA: Kind = Kind::workload("", "ResourceQuota", "resourcequotas", "no hospital starves another");
 /// Defaults for containers that say nothing.
-pub const LIMIT_RANGE: Kind = Kind::workload("", "LimitRange", "limitranges", "no container without requests and limits");
+pub const LIMIT_RANGE: Kind =
+    Kind::workload("", "LimitRange", "limitranges", "no container without requests and limits");
 /// Identity of one workload.
-pub const SERVICE_ACCOUNT: Kind = Kind::workload("", "ServiceAccount", "serviceaccounts", "one identity per workload, none shared");
+pub const SERVICE_ACCOUNT: Kind =
+    Kind::workload("", "ServiceAccount", "serviceaccounts", "one identity per workload, none shared");
 /// The operator's own entry into a tenant namespace.
 pub const ROLE_BINDING: Kind = Kind::workload(
     "rbac.authorization.k8s.io",
@@ -172,13 +172,17 @@ pub const CONFIG_MAP: Kind = Kind::workload("", "ConfigMap", "configmaps", "conf
 pub const LEDGER: Kind = Kind::workload("", "ConfigMap", "configmaps", "record of finished lifecycle jobs").data();
 /// Generated credentials.
 pub const SECRET: Kind =
-    Kind::workload("", "Secret", "secrets", "generated credentials, written once and never read back").data().metadata_only();
+    Kind::workload("", "Secret", "secrets", "generated credentials, written once and never read back")
+        .data()
+        .metadata_only();
 /// The policy that denies all traffic; stays for as long as the namespace does.
 pub const DEFAULT_DENY: Kind =
-    Kind::workload("networking.k8s.io", "NetworkPolicy", "networkpolicies", "default deny and the declared flows").data();
+    Kind::workload("networking.k8s.io", "NetworkPolicy", "networkpolicies", "default deny and the declared flows")
+        .data();
 /// Storage of the database.
 pub const PERSISTENT_VOLUME_CLAIM: Kind =
-    Kind::workload("", "PersistentVolumeClaim", "persistentvolumeclaims", "patient data of the embedded database").data();
+    Kind::workload("", "PersistentVolumeClaim", "persistentvolumeclaims", "patient data of the embedded database")
+        .data();
 /// Stable address of a component.
 pub const SERVICE: Kind = Kind::workload("", "Service", "services", "stable addresses of components, ClusterIP only");
 /// Embedded database.
@@ -191,9 +195,13 @@ pub const JOB: Kind = Kind::workload("batch", "Job", "jobs", "init and migration
 pub const POD_DISRUPTION_BUDGET: Kind =
     Kind::workload("policy", "PodDisruptionBudget", "poddisruptionbudgets", "a node drain never stops a component");
 /// Public route (Gateway API).
-pub const HTTP_ROUTE: Kind =
-    Kind::workload("gateway.networking.k8s.io", "HTTPRoute", "httproutes", "the hospital's hosts on the platform's Gateway")
-        .foreign("httproutes.gateway.networking.k8s.io");
+pub const HTTP_ROUTE: Kind = Kind::workload(
+    "gateway.networking.k8s.io",
+    "HTTPRoute",
+    "httproutes",
+    "the hospital's hosts on the platform's Gateway",
+)
+.foreign("httproutes.gateway.networking.k8s.io");
 /// HA database (CloudNativePG).
 pub const CNPG_CLUSTER: Kind =
     Kind::workload("postgresql.cnpg.io", "Cluster", "clusters", "highly available database run by CloudNativePG")

@@ -3,11 +3,11 @@
 //! Guarantees: everything here is pure and ordered (no hash maps), so the same input renders the same bytes.
 
 pub mod covers;
-pub mod kind;
 mod desired;
+pub mod kind;
 mod observed;
 
+pub use desired::digest;
 pub use desired::{Desired, Generated, Material, Object, Ref};
 pub use kind::Kind;
-pub use desired::digest;
 pub use observed::{Observed, Problem, created, field, number};

@@ -73,5 +73,5 @@ pub fn number(object: &DynamicObject, pointer: &str) -> i64 {
 /// Creation time of a live object.
 pub fn created(object: &DynamicObject) -> Option<DateTime<Utc>> {
     let time = object.metadata.creation_timestamp.as_ref()?;
-    DateTime::parse_from_rfc3339(&serde_json::to_value(time).ok()?.as_str()?.to_owned()).ok().map(|t| t.to_utc())
+    DateTime::parse_from_rfc3339(serde_json::to_value(time).ok()?.as_str()?).ok().map(|t| t.to_utc())
 }

@@ -77,7 +77,9 @@ impl Entropy for SystemEntropy {
             match material {
                 Material::Literal(text) => made.put(key, Zeroizing::new(text.clone().into_bytes())),
                 Material::Password(length) => made.put(key, password(*length)?),
-                Material::RsaKey(bits) => made.put(key, Zeroizing::new(rsa::generate(*bits)?.pem()?.as_bytes().to_vec())),
+                Material::RsaKey(bits) => {
+                    made.put(key, Zeroizing::new(rsa::generate(*bits)?.pem()?.as_bytes().to_vec()))
+                }
                 Material::JwksBase64(bits) => {
                     let json = rsa::generate(*bits)?.jwks()?;
                     made.put(key, Zeroizing::new(STANDARD.encode(json.as_slice()).into_bytes()));
@@ -111,7 +113,9 @@ fn server_certificate(made: &mut SecretBytes, names: &[String], now: DateTime<Ut
         let authority_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut authority = CertificateParams::default();
         let subject = names.first().map_or("server", String::as_str);
-        authority.distinguished_name.push(DnType::CommonName, format!("CA of {subject}").chars().take(64).collect::<String>());
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, format!("CA of {subject}").chars().take(64).collect::<String>());
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         (authority.not_before, authority.not_after) = (day(now, -1), day(now, 3650));
@@ -138,11 +142,7 @@ fn server_certificate(made: &mut SecretBytes, names: &[String], now: DateTime<Ut
 /// Midnight UTC that many days from now; a day back covers clocks that disagree.
 fn day(now: DateTime<Utc>, days: i64) -> time::OffsetDateTime {
     let date = now + TimeDelta::days(days);
-    rcgen::date_time_ymd(
-        date.year(),
-        u8::try_from(date.month()).unwrap_or(1),
-        u8::try_from(date.day()).unwrap_or(1),
-    )
+    rcgen::date_time_ymd(date.year(), u8::try_from(date.month()).unwrap_or(1), u8::try_from(date.day()).unwrap_or(1))
 }
 
 /// Between half of and the whole duration, so that many waiters do not come back at once.
@@ -176,18 +176,26 @@ mod tests {
 
     #[test]
     fn server_certificate_is_valid_for_its_names_only_and_chains_to_its_authority() {
-        use rustls::{RootCertStore, pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject}};
+        use rustls::{
+            RootCertStore,
+            pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+        };
         let made = make(Material::ServerCertificate(vec!["database".to_owned(), "database.his-x.svc".to_owned()]));
         assert_eq!(made.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["ca.crt", "tls.crt", "tls.key"]);
         let parse = |key| CertificateDer::from_pem_slice(made.get(key).unwrap()).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(parse("ca.crt")).unwrap();
         let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().unwrap();
+        let verifier =
+            rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().unwrap();
         use rustls::client::danger::ServerCertVerifier;
         let verify = |name: &str, days: u64| {
-            let at = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(Utc::now().timestamp()).unwrap() + days * 86_400));
-            verifier.verify_server_cert(&parse("tls.crt"), &[], &ServerName::try_from(name.to_owned()).unwrap(), &[], at).is_ok()
+            let at = UnixTime::since_unix_epoch(Duration::from_secs(
+                u64::try_from(Utc::now().timestamp()).unwrap() + days * 86_400,
+            ));
+            verifier
+                .verify_server_cert(&parse("tls.crt"), &[], &ServerName::try_from(name.to_owned()).unwrap(), &[], at)
+                .is_ok()
         };
         assert!(verify("database", 0));
         assert!(verify("database.his-x.svc", 3640));

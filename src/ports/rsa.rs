@@ -53,14 +53,17 @@ struct WebKey {
 
 impl Key {
     pub(super) fn pem(&self) -> Result<Zeroizing<String>, Error> {
-        let document = SecretDocument::try_from(self.0.as_slice()).map_err(|_| Error::EncodeRsa("DER does not parse"))?;
+        let document =
+            SecretDocument::try_from(self.0.as_slice()).map_err(|_| Error::EncodeRsa("DER does not parse"))?;
         document.to_pem("PRIVATE KEY", LineEnding::LF).map_err(|_| Error::EncodeRsa("no PEM form"))
     }
 
     /// JSON of a key set with this one key, for RS256. `kid` is the thumbprint of RFC 7638.
     pub(super) fn jwks(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let info = PrivateKeyInfoRef::try_from(self.0.as_slice()).map_err(|_| Error::EncodeRsa("PKCS#8 does not parse"))?;
-        let key = RsaPrivateKey::try_from(info.private_key.as_bytes()).map_err(|_| Error::EncodeRsa("PKCS#1 does not parse"))?;
+        let info =
+            PrivateKeyInfoRef::try_from(self.0.as_slice()).map_err(|_| Error::EncodeRsa("PKCS#8 does not parse"))?;
+        let key = RsaPrivateKey::try_from(info.private_key.as_bytes())
+            .map_err(|_| Error::EncodeRsa("PKCS#1 does not parse"))?;
         let public = |number: pkcs1::UintRef<'_>| URL_SAFE_NO_PAD.encode(number.as_bytes());
         let private = |number: pkcs1::UintRef<'_>| Zeroizing::new(URL_SAFE_NO_PAD.encode(number.as_bytes()));
         let (n, e) = (public(key.modulus), public(key.public_exponent));
@@ -109,7 +112,10 @@ mod tests {
         for name in ["d", "p", "q", "dp", "dq", "qi"] {
             assert!(number(name).len() >= 120, "{name}");
         }
-        assert_eq!((web["kty"].as_str(), web["alg"].as_str(), web["use"].as_str()), (Some("RSA"), Some("RS256"), Some("sig")));
+        assert_eq!(
+            (web["kty"].as_str(), web["alg"].as_str(), web["use"].as_str()),
+            (Some("RSA"), Some("RS256"), Some("sig"))
+        );
         assert_eq!(number("kid").len(), 32);
         assert!(key.pem().unwrap().starts_with("-----BEGIN PRIVATE KEY-----\n"));
     }

@@ -11,7 +11,7 @@ use super::Context;
 use crate::{
     cluster::{Error, needs_rescue},
     names,
-    objects::{Desired, Generated, Observed, Ref, kind::Retention},
+    objects::{Desired, Generated, Object, Observed, Ref, kind::Retention},
     tenant::Tenant,
 };
 
@@ -37,17 +37,31 @@ pub async fn write(desired: &[Desired], observed: &mut Observed, ctx: &Context) 
     Ok(writes)
 }
 
-/// Makes a Secret that is not there, and brings one back that somebody deleted. Says whether anything was done.
+/// Makes a Secret that is not there, brings one back that somebody deleted, and marks one again whose labels, annotations
+/// or finalizer somebody changed. Says whether anything was done.
 async fn secret(generated: &Generated, observed: &Observed, ctx: &Context) -> Result<bool, Error> {
     let at = &generated.object.at;
     if needs_rescue(observed, at) {
         ctx.writer.restore_secret(at).await?;
-    } else if observed.objects.contains_key(at) {
-        return Ok(false);
+    } else if let Some(live) = observed.objects.get(at) {
+        return Ok(ctx.writer.ensure(&marks(generated, live), Some(live)).await?.is_some());
     } else {
         ctx.writer.generate(generated).await?;
     }
     Ok(true)
+}
+
+/// Metadata of a Secret that is there. With its UID, so that no empty Secret is made where one has just gone.
+fn marks(generated: &Generated, live: &DynamicObject) -> Object {
+    let mut marks = generated.object.stamped();
+    if let Some(body) = marks.body.as_object_mut() {
+        body.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata"));
+        if let Some(metadata) = body.get_mut("metadata").and_then(|metadata| metadata.as_object_mut()) {
+            metadata.insert("uid".to_owned(), live.uid().into());
+            metadata.insert("finalizers".to_owned(), vec![names::KEEP_FINALIZER].into());
+        }
+    }
+    marks
 }
 
 /// Removes workload of this hospital that nobody wants any more; `uids` are those of tenants that this one stands for.

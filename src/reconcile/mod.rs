@@ -5,8 +5,8 @@
 
 pub mod apply;
 pub mod pass;
-mod retire;
 pub mod report;
+mod retire;
 
 use std::{sync::Arc, time::Duration};
 
@@ -85,7 +85,11 @@ async fn refuse(resource: &HospitalTenant, rejection: Rejection, ctx: &Context) 
 /// Writes status if it changed, and says so in an event when readiness changed.
 async fn publish(resource: &HospitalTenant, status: HospitalTenantStatus, ctx: &Context) -> Result<(), Error> {
     let ready = |status: &HospitalTenantStatus| {
-        status.conditions.iter().find(|c| c.type_ == READY).map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
+        status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == READY)
+            .map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
     };
     let before = resource.status.as_ref().and_then(ready);
     let after = ready(&status);
@@ -101,7 +105,8 @@ async fn publish(resource: &HospitalTenant, status: HospitalTenantStatus, ctx: &
 fn paused_until(resource: &HospitalTenant, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Rejection> {
     let Some(until) = resource.annotations().get(names::PAUSE_UNTIL) else { return Ok(None) };
     let until = DateTime::parse_from_rfc3339(until).map_err(|_| {
-        let message = format!("{until:?} is not an RFC 3339 time; a pause needs an end, for example 2030-01-31T18:00:00Z");
+        let message =
+            format!("{until:?} is not an RFC 3339 time; a pause needs an end, for example 2030-01-31T18:00:00Z");
         let field = format!("metadata.annotations[{}]", names::PAUSE_UNTIL);
         Rejection::terminal(field, Reason::TimeInvalid, message)
     })?;

@@ -20,7 +20,10 @@ pub struct Pass {
 
 impl std::fmt::Debug for Pass {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pass").field("tenant", &self.tenant.name).field("desired", &self.desired.len()).finish()
+        f.debug_struct("Pass")
+            .field("tenant", &self.tenant.name)
+            .field("desired", &self.desired.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -6,9 +6,7 @@ use super::pass::Pass;
 use crate::{
     api::v1alpha1::{FinishedJob, HospitalTenant, HospitalTenantStatus, Relaxation},
     capabilities::registry,
-    conditions::{
-        Proof, READY, RECONCILING, Reason, Rejection, STALLED, Verdict, Verdicts, condition, ready,
-    },
+    conditions::{Proof, READY, RECONCILING, Reason, Rejection, STALLED, Verdict, Verdicts, condition, ready},
     objects::Observed,
     tenant::{Tenant, template::public_url},
 };
@@ -30,7 +28,7 @@ pub fn planned(
     status.version = pass.serving_version(observed);
     status.url = Some(public_url(tenant));
     status.relaxations = relaxations(tenant);
-    status.jobs = newest(&tenant.status.jobs, pass.finished(observed));
+    status.jobs = newest(&tenant.status.jobs, &pass.finished(observed));
     status
 }
 
@@ -42,13 +40,11 @@ pub fn rejected(resource: &HospitalTenant, rejection: &Rejection, now: DateTime<
     let before = resource.status.clone().unwrap_or_default();
     let message = rejection.to_string();
     let failed = Verdict::failed(rejection.reason, message.clone());
-    let stalled = match rejection.waiting {
-        true => Verdict::failed(Reason::Progressing, "waits for something that a watch will notice"),
-        false => Verdict { proof: Proof::Proved, reason: rejection.reason, message: message.clone() },
-    };
-    let reconciling = match rejection.waiting {
-        true => Verdict { proof: Proof::Proved, reason: rejection.reason, message: message.clone() },
-        false => Verdict::failed(rejection.reason, "nothing moves until the spec is corrected"),
+    let holds = Verdict { proof: Proof::Proved, reason: rejection.reason, message: message.clone() };
+    let (reconciling, stalled) = if rejection.waiting {
+        (holds, Verdict::failed(Reason::Progressing, "waits for something that a watch will notice"))
+    } else {
+        (Verdict::failed(rejection.reason, "nothing moves until the spec is corrected"), holds)
     };
     replace(&mut status, resource, now, [(READY, failed), (RECONCILING, reconciling), (STALLED, stalled)]);
     status.blocking = Some(crate::api::v1alpha1::Blocking {
@@ -57,7 +53,14 @@ pub fn rejected(resource: &HospitalTenant, rejection: &Rejection, now: DateTime<
         message,
         next: rejection.reason.next().to_owned(),
     });
-    HospitalTenantStatus { namespace: before.namespace, version: before.version, url: before.url, relaxations: before.relaxations, jobs: before.jobs, ..status }
+    HospitalTenantStatus {
+        namespace: before.namespace,
+        version: before.version,
+        url: before.url,
+        relaxations: before.relaxations,
+        jobs: before.jobs,
+        ..status
+    }
 }
 
 fn conditions(
@@ -81,7 +84,9 @@ fn conditions(
     let reconciling = match (failure, paused) {
         (_, Some(until)) => Verdict::failed(Reason::Paused, format!("paused until {}", until.to_rfc3339())),
         (Some(failure), _) => Verdict { proof: Proof::Proved, reason: Reason::ApiError, message: failure.to_owned() },
-        (None, None) if moving => Verdict { proof: Proof::Proved, reason: ready.reason, message: ready.message.clone() },
+        (None, None) if moving => {
+            Verdict { proof: Proof::Proved, reason: ready.reason, message: ready.message.clone() }
+        }
         (None, None) => Verdict::failed(Reason::Proved, "nothing is under way"),
     };
     let all = [(READY, ready), (RECONCILING, reconciling), (STALLED, stalled)];
@@ -112,7 +117,14 @@ fn replace<const N: usize>(
 
 /// Failures that no watch and no time will mend.
 fn needs_a_person(reason: Reason) -> bool {
-    matches!(reason, Reason::InitFailed | Reason::MigrationFailed | Reason::Unsupported | Reason::GatewayMissing | Reason::SecretNotFound)
+    matches!(
+        reason,
+        Reason::InitFailed
+            | Reason::MigrationFailed
+            | Reason::Unsupported
+            | Reason::GatewayMissing
+            | Reason::SecretNotFound
+    )
 }
 
 fn relaxations(tenant: &Tenant) -> Vec<Relaxation> {
@@ -145,7 +157,7 @@ fn rule_name(rule: crate::api::v1alpha1::SecurityRule) -> String {
 }
 
 /// Newest first: what was not known before comes before what was.
-fn newest(before: &[FinishedJob], all: Vec<FinishedJob>) -> Vec<FinishedJob> {
+fn newest(before: &[FinishedJob], all: &[FinishedJob]) -> Vec<FinishedJob> {
     let new = all.iter().filter(|job| !before.iter().any(|known| known.name == job.name)).cloned();
     let known = before.iter().filter_map(|known| all.iter().find(|job| job.name == known.name)).cloned();
     new.chain(known).take(JOBS_KEPT).collect()

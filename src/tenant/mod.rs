@@ -76,9 +76,7 @@ impl Tenant {
         if component.singleton == Some(true) {
             return match wanted {
                 None | Some(1) => Ok(1),
-                Some(n) => {
-                    Err(self.out_of_bounds(component, format!("{n} replicas of a component that runs exactly once")))
-                }
+                Some(n) => Err(out_of_bounds(component, format!("{n} replicas of a component that runs exactly once"))),
             };
         }
         let floor = self.platform.floors.as_ref().and_then(|floors| floors.replicas).unwrap_or(2);
@@ -87,10 +85,10 @@ impl Tenant {
         match wanted {
             None => Ok(min),
             Some(n) if n < floor => {
-                Err(self.out_of_bounds(component, format!("{n} replicas, but the platform's floor is {floor}")))
+                Err(out_of_bounds(component, format!("{n} replicas, but the platform's floor is {floor}")))
             }
             Some(n) if n > max => {
-                Err(self.out_of_bounds(component, format!("{n} replicas, but the application allows at most {max}")))
+                Err(out_of_bounds(component, format!("{n} replicas, but the application allows at most {max}")))
             }
             Some(n) => Ok(n),
         }
@@ -132,10 +130,10 @@ impl Tenant {
     fn size(&self, component: &Component) -> Option<&crate::api::v1alpha1::ComponentSize> {
         self.spec.components.iter().find(|size| size.name == component.name)
     }
+}
 
-    fn out_of_bounds(&self, component: &Component, what: String) -> Rejection {
-        Rejection::terminal(format!("spec.components[{}].replicas", component.name), Reason::OutOfBounds, what)
-    }
+fn out_of_bounds(component: &Component, what: String) -> Rejection {
+    Rejection::terminal(format!("spec.components[{}].replicas", component.name), Reason::OutOfBounds, what)
 }
 
 /// The smallest resources that an object of this operator ever has.

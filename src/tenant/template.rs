@@ -89,7 +89,10 @@ impl Variables {
             self.text("cache.host", &cache.host);
             self.text("cache.port", &port.to_string());
             self.secret("cache.password", &cache.secret, "password");
-            self.text("cache.url", &format!("rediss://:{OPEN}{}/password{CLOSE}@{}:{port}/{index}", cache.secret, cache.host));
+            self.text(
+                "cache.url",
+                &format!("rediss://:{OPEN}{}/password{CLOSE}@{}:{port}/{index}", cache.secret, cache.host),
+            );
         }
         for bucket in dependencies.buckets {
             let Some(binding) = bindings.buckets.get(&bucket.name) else { continue };

@@ -70,10 +70,7 @@ fn application(spec: &HospitalTenantSpec, observed: &Observed) -> Result<Hospita
     })
 }
 
-fn version(
-    spec: &HospitalTenantSpec,
-    application: &HospitalApplicationSpec,
-) -> Result<ApplicationVersion, Rejection> {
+fn version(spec: &HospitalTenantSpec, application: &HospitalApplicationSpec) -> Result<ApplicationVersion, Rejection> {
     let wanted = &spec.application.version;
     application.versions.iter().find(|version| version.version == *wanted).cloned().ok_or_else(|| {
         let known = application.versions.iter().map(|v| v.version.clone()).collect::<Vec<_>>().join(", ");
@@ -111,7 +108,9 @@ fn namespace_is_ours(tenant: &HospitalTenant, namespace: &str, observed: &Observ
         None => Err(Rejection::terminal(
             "metadata.name",
             Reason::NamespaceNotOurs,
-            format!("namespace {namespace} exists and belongs to somebody else; rename this tenant or remove the namespace"),
+            format!(
+                "namespace {namespace} exists and belongs to somebody else; rename this tenant or remove the namespace"
+            ),
         )),
     }
 }
@@ -181,7 +180,10 @@ fn references(application: &HospitalApplicationSpec) -> Result<(), Rejection> {
                 return Err(Rejection::terminal(
                     field("connectsTo"),
                     Reason::ReferenceInvalid,
-                    format!("no component {} with a port {} exists; correct the name", connection.component, connection.port),
+                    format!(
+                        "no component {} with a port {} exists; correct the name",
+                        connection.component, connection.port
+                    ),
                 ));
             }
         }

@@ -77,7 +77,11 @@ impl Actor {
     pub async fn decide(&self, tenant: &str, fate: Fate) {
         self.fates.lock().unwrap().insert(tenant.to_owned(), fate);
         for kind in KINDS {
-            let all = Api::<DynamicObject>::namespaced_with(self.client.clone(), &names::namespace(tenant), &kind.api_resource());
+            let all = Api::<DynamicObject>::namespaced_with(
+                self.client.clone(),
+                &names::namespace(tenant),
+                &kind.api_resource(),
+            );
             let Ok(all) = all.list(&ListParams::default()).await else { continue };
             for object in all {
                 self.act(kind, object).await;
@@ -100,9 +104,14 @@ impl Actor {
     async fn act(&self, kind: Kind, object: DynamicObject) {
         let tenant = object.labels().get(names::TENANT).cloned().unwrap_or_default();
         let fate = self.fates.lock().unwrap().get(&tenant).copied().unwrap_or_default();
-        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &object.namespace().unwrap(), &kind.api_resource());
+        let api = Api::<DynamicObject>::namespaced_with(
+            self.client.clone(),
+            &object.namespace().unwrap(),
+            &kind.api_resource(),
+        );
         if object.metadata.deletion_timestamp.is_some() {
-            let rest: Vec<_> = object.finalizers().iter().filter(|finalizer| *finalizer != "foregroundDeletion").collect();
+            let rest: Vec<_> =
+                object.finalizers().iter().filter(|finalizer| *finalizer != "foregroundDeletion").collect();
             let patch = json!({ "metadata": { "uid": object.uid(), "finalizers": rest } });
             // Gone already, or made anew: both are fine.
             let _gone = api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
@@ -167,9 +176,7 @@ fn job(object: &DynamicObject, fate: Jobs) -> Option<Value> {
 }
 
 fn route(object: &DynamicObject, generation: i64) -> Value {
-    let condition = |kind: &str| {
-        json!({ "type": kind, "status": "True", "reason": kind, "message": "", "observedGeneration": generation, "lastTransitionTime": THEN })
-    };
+    let condition = |kind: &str| json!({ "type": kind, "status": "True", "reason": kind, "message": "", "observedGeneration": generation, "lastTransitionTime": THEN });
     json!({ "parents": [{
         "parentRef": object.data["spec"]["parentRefs"][0],
         "controllerName": "example.org/gateway",

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use his_operator::names;
+use his_operator::{names, objects::Ref};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
@@ -96,7 +96,8 @@ fn nothing_was_made_twice(hospitals: &[Hospital]) {
 /// Everything of a hospital but what is its own or the API server's: UIDs, times, addresses, values of Secrets.
 async fn shape(hospital: &Hospital) -> BTreeMap<String, Value> {
     let objects = hospital.objects().await;
-    let shape = |(at, live): (&his_operator::objects::Ref, &DynamicObject)| {
+    let shape = |(at, live): (&Ref, &DynamicObject)| {
+        let own = [(hospital.name.as_str(), "NAME"), (live.metadata.uid.as_deref().unwrap(), "UID")];
         let mut value = json!({ "metadata": {
             "labels": live.metadata.labels, "annotations": live.metadata.annotations, "finalizers": live.metadata.finalizers,
         } });
@@ -113,24 +114,25 @@ async fn shape(hospital: &Hospital) -> BTreeMap<String, Value> {
             spec.retain(|key, _| !["clusterIP", "clusterIPs"].contains(&key.as_str()));
         }
         value["data"] = data;
-        (anonymous(&at.to_string(), &hospital.name), anonymous_value(value, &hospital.name))
+        (anonymous(&at.to_string(), &own), anonymous_value(value, &own))
     };
     objects.iter().map(shape).collect()
 }
 
-fn anonymous_value(value: Value, name: &str) -> Value {
+fn anonymous_value(value: Value, own: &[(&str, &str)]) -> Value {
     match value {
-        Value::String(text) => Value::String(anonymous(&text, name)),
-        Value::Array(list) => list.into_iter().map(|value| anonymous_value(value, name)).collect(),
-        Value::Object(map) => map.into_iter().map(|(key, value)| (anonymous(&key, name), anonymous_value(value, name))).collect(),
-        // Digests of a Job's pods are the API server's.
+        Value::String(text) => Value::String(anonymous(&text, own)),
+        Value::Array(list) => list.into_iter().map(|value| anonymous_value(value, own)).collect(),
+        Value::Object(map) => {
+            map.into_iter().map(|(key, value)| (anonymous(&key, own), anonymous_value(value, own))).collect()
+        }
         other => other,
     }
 }
 
 /// A name that follows from content follows from the hospital's name too.
-fn anonymous(text: &str, name: &str) -> String {
-    let text = text.replace(name, "NAME");
+fn anonymous(text: &str, own: &[(&str, &str)]) -> String {
+    let text = own.iter().fold(text.to_owned(), |text, (own, word)| text.replace(own, word));
     match text.split_once("-files-") {
         Some((before, digest)) if digest.len() == 16 => format!("{before}-files-DIGEST"),
         _ => text,

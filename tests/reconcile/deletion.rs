@@ -4,7 +4,7 @@ use his_operator::{
     capabilities::kinds,
     objects::{
         Kind,
-        kind::{CONFIG_MAP, DEPLOYMENT, JOB, NAMESPACE, PERSISTENT_VOLUME_CLAIM, SECRET, STATEFUL_SET, Retention},
+        kind::{CONFIG_MAP, DEPLOYMENT, JOB, NAMESPACE, PERSISTENT_VOLUME_CLAIM, Retention, SECRET, STATEFUL_SET},
     },
 };
 use k8s_openapi::api::events::v1::Event;
@@ -29,7 +29,8 @@ fn deleting_a_hospital_keeps_its_data_and_only_stated_consent_adopts_it() {
 
         for kind in kinds().into_iter().filter(|kind| kind.retention == Retention::Workload) {
             let left: Vec<_> = hospital.all(kind).await;
-            let left: Vec<_> = left.iter().filter(|object| !object.labels().contains_key("his-operator.io/retain")).collect();
+            let left: Vec<_> =
+                left.iter().filter(|object| !object.labels().contains_key("his-operator.io/retain")).collect();
             assert!(left.is_empty(), "{kind}: {:?}", left.iter().map(|object| object.name_any()).collect::<Vec<_>>());
         }
         assert_eq!(data_of(&hospital).await, data);
@@ -40,7 +41,8 @@ fn deleting_a_hospital_keeps_its_data_and_only_stated_consent_adopts_it() {
         let message = hospital.shows("Ready", "False", "RetainedDataFound").await;
         assert!(message.contains(&uid) && message.contains("spec.adopt"), "{message}");
         quiet().await;
-        let writes: Vec<_> = hospital.requests().split_off(seen).iter().filter(|event| event.is_write()).map(words).collect();
+        let writes: Vec<_> =
+            hospital.requests().split_off(seen).iter().filter(|event| event.is_write()).map(words).collect();
         assert!(writes.iter().all(|write| write.contains("hospitaltenants")), "{writes:?}");
 
         hospital.patch(json!({ "spec": { "adopt": { "tenantUid": uid } } })).await;
@@ -54,10 +56,12 @@ fn deleting_a_hospital_keeps_its_data_and_only_stated_consent_adopts_it() {
         let namespace = hospital.get(NAMESPACE, &hospital.namespace()).await.unwrap();
         assert_eq!(namespace.annotations().get("his-operator.io/tenant-uid"), adopted.metadata.uid.as_ref());
 
-        // Deleted again, everything is still there for whoever comes next.
+        // Deleted again, everything is still there for whoever comes next, and written down.
+        let uid = adopted.uid().unwrap();
         hospital.delete().await;
         gone(&hospital).await;
         assert_eq!(data_of(&hospital).await, data);
+        receipt_and_event(&hospital, &uid, &secrets.keys().cloned().collect::<Vec<_>>()).await;
         assert!(hospital.all(STATEFUL_SET).await.is_empty() && hospital.all(DEPLOYMENT).await.is_empty());
     });
 }
@@ -85,12 +89,14 @@ async fn receipt_and_event(hospital: &Hospital, uid: &str, secrets: &[String]) {
     let receipt = hospital.get(CONFIG_MAP, "retained-data").await.expect("no receipt");
     assert_eq!(receipt.data["data"]["tenantUid"], uid);
     let kept = receipt.data["data"]["kept"].as_str().unwrap().lines().map(ToOwned::to_owned).collect::<Vec<_>>();
-    let mut expected = vec![format!("Namespace/{namespace}"), format!("PersistentVolumeClaim/{namespace}/database-data")];
+    let mut expected =
+        vec![format!("Namespace/{namespace}"), format!("PersistentVolumeClaim/{namespace}/database-data")];
     expected.extend(secrets.iter().map(|name| format!("Secret/{namespace}/{name}")));
     for object in &expected {
         assert!(kept.contains(object), "{object} is not in the receipt: {kept:?}");
     }
-    let events = Api::<Event>::namespaced(hospital.world.admin.clone(), "default").list(&ListParams::default()).await.unwrap();
+    let events =
+        Api::<Event>::namespaced(hospital.world.admin.clone(), "default").list(&ListParams::default()).await.unwrap();
     let about = |event: &Event| event.regarding.as_ref().is_some_and(|regarding| regarding.uid.as_deref() == Some(uid));
     let notes: Vec<_> = events.items.into_iter().filter(about).filter_map(|event| event.note).collect();
     let told = notes.iter().find(|note| note.contains("kept")).unwrap_or_else(|| panic!("{notes:?}"));

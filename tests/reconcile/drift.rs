@@ -163,7 +163,9 @@ async fn is_as_before(api: &Api<DynamicObject>, at: &Ref, (before, paths): (&Val
 fn owned(live: &Value) -> Vec<Path> {
     let mut paths = Vec::new();
     let managers = live["metadata"]["managedFields"].as_array().unwrap();
-    for manager in managers.iter().filter(|manager| manager["manager"] == names::FIELD_MANAGER && manager["subresource"].is_null()) {
+    for manager in
+        managers.iter().filter(|manager| manager["manager"] == names::FIELD_MANAGER && manager["subresource"].is_null())
+    {
         leaves(&manager["fieldsV1"], &mut Vec::new(), &mut paths);
     }
     paths
@@ -233,13 +235,29 @@ fn make(value: &mut Value, path: &[Step], change: &Change) -> bool {
 /// Other values that the API server may take in place of this one.
 fn others(value: &Value) -> Vec<Change> {
     const WORDS: [&str; 14] = [
-        "UDP", "Always", "IfNotPresent", "baseline", "v1.34", "DoNotSchedule", "Recreate", "OnDelete", "IfHealthyBudget", "Exact",
-        "Unconfined", "Memory", "/other", "7",
+        "UDP",
+        "Always",
+        "IfNotPresent",
+        "baseline",
+        "v1.34",
+        "DoNotSchedule",
+        "Recreate",
+        "OnDelete",
+        "IfHealthyBudget",
+        "Exact",
+        "Unconfined",
+        "Memory",
+        "/other",
+        "7",
     ];
     let others: Vec<Value> = match value {
         Value::String(text) => {
             let more = [format!("{text}x"), format!("1{text}")];
-            more.into_iter().chain(WORDS.map(ToOwned::to_owned)).filter(|other| other != text).map(Value::from).collect()
+            more.into_iter()
+                .chain(WORDS.map(ToOwned::to_owned))
+                .filter(|other| other != text)
+                .map(Value::from)
+                .collect()
         }
         Value::Number(number) => {
             let number = number.as_i64().unwrap();

@@ -135,7 +135,9 @@ impl Hospital {
     pub fn api(&self, kind: Kind) -> Api<DynamicObject> {
         match kind.scope {
             Scope::Cluster => Api::all_with(self.world.admin.clone(), &kind.api_resource()),
-            Scope::Namespaced => Api::namespaced_with(self.world.admin.clone(), &self.namespace(), &kind.api_resource()),
+            Scope::Namespaced => {
+                Api::namespaced_with(self.world.admin.clone(), &self.namespace(), &kind.api_resource())
+            }
         }
     }
 
@@ -185,7 +187,8 @@ impl Hospital {
     /// Requests of the operator about this hospital, in the order of the answers.
     pub fn requests(&self) -> Vec<AuditEvent> {
         let namespace = self.namespace();
-        let about = |event: &AuditEvent| event.namespace == namespace || event.name == self.name || event.name == namespace;
+        let about =
+            |event: &AuditEvent| event.namespace == namespace || event.name == self.name || event.name == namespace;
         self.world.requests().into_iter().filter(about).collect()
     }
 
@@ -194,7 +197,10 @@ impl Hospital {
         let span = format!("reconcile{{tenant=\"{}\" ", self.name);
         eventually(&format!("{} is looked at again", self.name), DEADLINE, async || {
             let log = self.world.log.after(mark);
-            log.lines().any(|line| line.contains(&span) && line.contains(" took=")).then_some(()).ok_or("it is not".to_owned())
+            log.lines()
+                .any(|line| line.contains(&span) && line.contains(" took="))
+                .then_some(())
+                .ok_or("it is not".to_owned())
         })
         .await;
     }
@@ -216,5 +222,8 @@ impl Hospital {
 /// A request in words.
 pub fn words(event: &AuditEvent) -> String {
     let slash = if event.subresource.is_empty() { "" } else { "/" };
-    format!("{} {}{slash}{} {}/{} -> {}", event.verb, event.resource, event.subresource, event.namespace, event.name, event.code)
+    format!(
+        "{} {}{slash}{} {}/{} -> {}",
+        event.verb, event.resource, event.subresource, event.namespace, event.name, event.code
+    )
 }

@@ -17,7 +17,7 @@ use crate::support::{documents_of, root};
 
 /// CRD of the Gateway API that the operator writes.
 pub const ROUTES: &str = "httproutes.gateway.networking.k8s.io";
-const CLUSTER_SCOPED: [&str; 9] = [
+const CLUSTER_SCOPED: [&str; 10] = [
     "CustomResourceDefinition",
     "Namespace",
     "ValidatingAdmissionPolicy",
@@ -27,6 +27,7 @@ const CLUSTER_SCOPED: [&str; 9] = [
     "PriorityClass",
     "HospitalPlatform",
     "HospitalApplication",
+    "HospitalTenant",
 ];
 
 /// Applies all documents of a file. Our own CRDs come from the code that they are generated from.
@@ -57,7 +58,7 @@ pub async fn apply(client: &Client, object: &Value) {
 
 /// The collection that an object belongs to.
 pub fn api_of(client: &Client, object: &Value) -> Api<DynamicObject> {
-    let kind = object["kind"].as_str().unwrap();
+    let kind = object["kind"].as_str().unwrap_or_else(|| panic!("no kind: {object}"));
     let version = object["apiVersion"].as_str().unwrap();
     let (group, version) = version.split_once('/').unwrap_or(("", version));
     let plural = match kind {

@@ -19,12 +19,16 @@ fn a_paused_hospital_is_left_alone_and_repaired_when_the_pause_is_taken_away() {
         let hospital = Hospital::open(world, "paused").await;
         hospital.patch(until(json!("2099-01-01T00:00:00Z"))).await;
         hospital.shows("Reconciling", "False", "Paused").await;
-        assert_eq!(hospital.resource().await.status.unwrap().paused_until.as_deref(), Some("2099-01-01T00:00:00+00:00"));
+        assert_eq!(
+            hospital.resource().await.status.unwrap().paused_until.as_deref(),
+            Some("2099-01-01T00:00:00+00:00")
+        );
         let before = hospital.settles().await;
         hospital.api(SERVICE).delete("web", &DeleteParams::default()).await.unwrap();
         hospital.api(CONFIG_MAP).delete("database-files", &DeleteParams::default()).await.unwrap();
         quiet().await;
-        let writes: Vec<_> = hospital.requests().split_off(before).iter().filter(|event| event.is_write()).map(words).collect();
+        let writes: Vec<_> =
+            hospital.requests().split_off(before).iter().filter(|event| event.is_write()).map(words).collect();
         let own_status = format!("patch hospitaltenants/status /{} -> 200", hospital.name);
         assert!(writes.iter().all(|write| *write == own_status), "{writes:?}");
         assert!(hospital.get(SERVICE, "web").await.is_none());

@@ -36,7 +36,11 @@ fn every_mistake_is_refused_or_reported_and_another_hospital_never_notices() {
             let hospital = Hospital::named(world, &mistake.name);
             let text = |key: &str| mistake.expected[key].as_str().unwrap_or_default().to_owned();
             let by_rejection = mistake.expected["by"] == "rejection";
-            let (kind, status) = if by_rejection { ("Ready".to_owned(), "False".to_owned()) } else { (text("condition"), text("status")) };
+            let (kind, status) = if by_rejection {
+                ("Ready".to_owned(), "False".to_owned())
+            } else {
+                (text("condition"), text("status"))
+            };
             let message = hospital.shows(&kind, &status, &text("reason")).await;
             says(&mistake.name, &message, &mistake.expected);
             if by_rejection {
@@ -46,7 +50,12 @@ fn every_mistake_is_refused_or_reported_and_another_hospital_never_notices() {
         quiet().await;
         for hospital in &reported {
             let namespace = hospital.namespace();
-            let touched: Vec<_> = hospital.requests().iter().filter(|event| event.namespace == namespace || event.name == namespace).map(words).collect();
+            let touched: Vec<_> = hospital
+                .requests()
+                .iter()
+                .filter(|event| event.namespace == namespace || event.name == namespace)
+                .map(words)
+                .collect();
             assert!(touched.is_empty(), "{}: {touched:?}", hospital.name);
         }
         eprintln!("{} mistakes, {} of them reported in status", mistakes.len(), reported.len());
@@ -77,13 +86,17 @@ fn a_host_belongs_to_the_older_hospital_until_that_one_goes() {
 fn a_namespace_of_somebody_else_is_left_alone_until_they_remove_it() {
     run(async |world| {
         let hospital = Hospital::named(world, "squatted");
-        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": hospital.namespace() } });
+        let namespace =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": hospital.namespace() } });
         apply(&world.admin, &namespace).await;
         hospital.create(json!({})).await;
         let message = hospital.shows("Ready", "False", "NamespaceNotOurs").await;
         assert!(message.contains(&hospital.namespace()), "{message}");
         quiet().await;
-        let touched = hospital.requests().into_iter().filter(|event| event.namespace == hospital.namespace() || event.name == hospital.namespace());
+        let touched = hospital
+            .requests()
+            .into_iter()
+            .filter(|event| event.namespace == hospital.namespace() || event.name == hospital.namespace());
         assert_eq!(touched.map(|event| words(&event)).collect::<Vec<_>>(), Vec::<String>::new());
         remove_namespace(world, &hospital.namespace()).await;
         hospital.ready().await;
@@ -97,7 +110,10 @@ async fn remove_namespace(world: &World, name: &str) {
     let mut live = serde_json::to_value(api.get(name).await.unwrap()).unwrap();
     live["spec"]["finalizers"] = json!([]);
     let uri = format!("/api/v1/namespaces/{name}/finalize");
-    let request = axum::http::Request::put(uri).header("content-type", "application/json").body(live.to_string().into_bytes()).unwrap();
+    let request = axum::http::Request::put(uri)
+        .header("content-type", "application/json")
+        .body(live.to_string().into_bytes())
+        .unwrap();
     world.admin.request_text(request).await.unwrap();
     eventually("the namespace goes", DEADLINE, async || {
         api.get_opt(name).await.unwrap().map_or(Ok(()), |live| Err(format!("{:?}", live.data)))
@@ -113,9 +129,12 @@ async fn make(world: &World, mistake: &Mistake) {
             apply(&world.admin, resource).await;
             continue;
         }
-        let typed = serde_json::from_value(resource.clone()).unwrap();
+        let typed =
+            serde_json::from_value(resource.clone()).unwrap_or_else(|error| panic!("{}: {error}", mistake.name));
         match api_of(&world.admin, resource).create(&kube::api::PostParams::default(), &typed).await {
-            Err(kube::Error::Api(status)) if status.code == 422 => says(&mistake.name, &status.message, &mistake.expected),
+            Err(kube::Error::Api(status)) if status.code == 422 => {
+                says(&mistake.name, &status.message, &mistake.expected)
+            }
             other => panic!("{}: {other:?}", mistake.name),
         }
         // Without it the others mean nothing.
@@ -142,7 +161,7 @@ fn mistake(number: usize, path: &std::path::Path) -> Option<Mistake> {
     if case.as_object()?.keys().any(|key| !simple.contains(&key.as_str())) {
         return None;
     }
-    let name = format!("mistake-{number}");
+    let name = format!("mistake-{number}-{}", &file[..file.len().min(24)]).trim_end_matches('-').to_owned();
     let resources = KINDS.iter().map(|kind| {
         let fixture = format!("tests/cases/fixtures/{}.yaml", kind.trim_start_matches("Hospital").to_lowercase());
         let mut resource = documents_of(&fs::read_to_string(root().join(&fixture)).unwrap(), &fixture).remove(0);

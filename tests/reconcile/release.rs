@@ -105,6 +105,9 @@ async fn deployments(hospital: &Hospital) -> Vec<(String, Option<String>, Option
 
 /// Names of all Jobs that the operator has ever made.
 fn jobs_made(hospital: &Hospital) -> BTreeSet<String> {
-    let made = hospital.requests().into_iter().filter(|event| event.resource == "jobs" && event.is_write() && event.code == 201);
+    let made = hospital
+        .requests()
+        .into_iter()
+        .filter(|event| event.resource == "jobs" && event.is_write() && event.code == 201);
     made.map(|event| event.name).collect()
 }

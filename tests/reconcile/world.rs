@@ -1,7 +1,9 @@
 //! One control plane, one operator, one runtime for all tests of this binary.
 
 use std::{
+    fs::File,
     io::{self, Write},
+    path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex},
     time::{Duration, Instant},
 };
@@ -35,6 +37,7 @@ static WORLD: LazyLock<World> = LazyLock::new(World::start);
 pub struct World {
     runtime: Runtime,
     plane: ControlPlane,
+    kubeconfig: PathBuf,
     /// A member of `system:masters`.
     pub admin: Client,
     pub actor: Actor,
@@ -63,7 +66,7 @@ pub fn run_alone(test: impl AsyncFnOnce(&'static World)) {
 
 impl World {
     fn start() -> Self {
-        let log = Log::default();
+        let log = Log::create();
         let filter = EnvFilter::new("his_operator=trace,kube=info,warn");
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(log.clone()).init();
         let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
@@ -81,7 +84,17 @@ impl World {
             eprintln!("control plane with the install bundle after {:?}", started.elapsed());
             (plane, Actor::start(admin))
         });
-        let world = Self { admin: plane.client(), runtime, plane, actor, operator: Default::default(), turn: RwLock::new(()), log };
+        let kubeconfig = plane.kubeconfig_for(USER, &GROUPS).unwrap();
+        let world = Self {
+            admin: plane.client(),
+            kubeconfig,
+            runtime,
+            plane,
+            actor,
+            operator: Default::default(),
+            turn: RwLock::new(()),
+            log,
+        };
         let process = world.spawn(None);
         *world.operator.blocking_lock() = Some(process);
         world
@@ -89,8 +102,7 @@ impl World {
 
     /// Starts another operator process.
     pub fn spawn(&self, candidate: Option<Candidate>) -> Process {
-        let kubeconfig = self.plane.kubeconfig_for(USER, &GROUPS).unwrap();
-        Process::start(kubeconfig, candidate)
+        Process::start(self.kubeconfig.clone(), candidate)
     }
 
     /// Ends the operator as a crash would and starts the next one.
@@ -130,8 +142,9 @@ pub struct Process {
 }
 
 impl Process {
-    fn start(kubeconfig: std::path::PathBuf, candidate: Option<Candidate>) -> Self {
-        let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("operator").enable_all().build().unwrap();
+    fn start(kubeconfig: PathBuf, candidate: Option<Candidate>) -> Self {
+        let runtime =
+            Builder::new_multi_thread().worker_threads(2).thread_name("operator").enable_all().build().unwrap();
         let (stop, stopped) = oneshot::channel();
         let gate = Arc::<Gate>::default();
         let door = Arc::clone(&gate);
@@ -161,25 +174,34 @@ impl Process {
     }
 }
 
-/// Everything that was logged in this process.
-#[derive(Clone, Debug, Default)]
-pub struct Log(Arc<Mutex<Vec<u8>>>);
+/// Everything that was logged in this process; also in a file, for whoever looks for the reason of a failure.
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Mutex<(Vec<u8>, File)>>);
 
 impl Log {
+    fn create() -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("reconcile.log");
+        eprintln!("the operator's log is in {}", path.display());
+        Self(Arc::new(Mutex::new((Vec::new(), File::create(path).unwrap()))))
+    }
+
     /// Bytes so far.
     pub fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
+        self.0.lock().unwrap().0.len()
     }
 
     /// Everything after that many bytes.
     pub fn after(&self, mark: usize) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()[mark..]).into_owned()
+        String::from_utf8_lossy(&self.0.lock().unwrap().0[mark..]).into_owned()
     }
 }
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        let mut log = self.0.lock().unwrap();
+        log.0.extend_from_slice(bytes);
+        log.1.write_all(bytes)?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

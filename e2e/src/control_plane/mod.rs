@@ -18,8 +18,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 pub use audit::{AuditEvent, read as requests_in};
-pub(crate) use programs::AUDIT_POLICY;
 use pki::Authority;
+pub(crate) use programs::AUDIT_POLICY;
 use programs::Programs;
 use supervisor::Supervisor;
 

@@ -35,7 +35,8 @@ impl Access {
 
     /// What GNU Health answers to `common.server.version`.
     pub async fn version(&self) -> Result<String> {
-        let (status, answer) = self.post("/", &json!({"id": 1, "method": "common.server.version", "params": []})).await?;
+        let (status, answer) =
+            self.post("/", &json!({"id": 1, "method": "common.server.version", "params": []})).await?;
         let version = answer.get("result").and_then(Value::as_str).map(ToOwned::to_owned);
         version.with_context(|| format!("no version in the answer {status}: {answer}"))
     }

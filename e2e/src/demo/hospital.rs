@@ -152,7 +152,8 @@ fn platform(postgres: &str, gateway: u16) -> Value {
 /// The shipped application with the digest of the image that this machine has made.
 fn application(file: &Path, image: &str) -> Result<Value> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let mut application: Value = serde_yaml_ng::from_str(&text).with_context(|| format!("{} is no YAML", file.display()))?;
+    let mut application: Value =
+        serde_yaml_ng::from_str(&text).with_context(|| format!("{} is no YAML", file.display()))?;
     let images = application
         .pointer_mut("/spec/versions/0/images")
         .and_then(Value::as_object_mut)

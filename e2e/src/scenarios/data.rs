@@ -31,13 +31,17 @@ pub async fn kept_and_adopted(theatre: &Theatre) -> Result<String> {
         bail!("the volume or the password is not the old one");
     }
     theatre.access.login("admin", &password).await?;
-    Ok(format!("kept {} objects; a new tenant was refused, then adopted them; the old password still signs in", receipt.lines().count()))
+    Ok(format!(
+        "kept {} objects; a new tenant was refused, then adopted them; the old password still signs in",
+        receipt.lines().count()
+    ))
 }
 
 async fn refused(theatre: &Theatre) -> Result<()> {
     apply(&tenants(&theatre.hospital.client), &theatre.hospital.tenant).await?;
     let refused = |tenant: &kube::core::DynamicObject| {
-        condition(tenant, "Ready").is_some_and(|(_, reason, message)| reason == "RetainedDataFound" && message.contains("adopt"))
+        condition(tenant, "Ready")
+            .is_some_and(|(_, reason, message)| reason == "RetainedDataFound" && message.contains("adopt"))
     };
     theatre.hospital.until("a new tenant is refused", PATIENCE, refused).await?;
     Ok(())

@@ -53,7 +53,10 @@ const ALL: &[Scenario] = &[
     Scenario { name: "deleted children come back", play: |t| Box::pin(repair::deleted(t)) },
     Scenario { name: "edited children are put right", play: |t| Box::pin(repair::edited(t)) },
     Scenario { name: "a new version drops no request", play: |t| Box::pin(release::rolls(t)) },
-    Scenario { name: "a failed migration leaves the old version serving", play: |t| Box::pin(release::migration_fails(t)) },
+    Scenario {
+        name: "a failed migration leaves the old version serving",
+        play: |t| Box::pin(release::migration_fails(t)),
+    },
     Scenario { name: "a killed operator is replaced", play: |t| Box::pin(repair::operator_killed(t)) },
     Scenario { name: "a deleted hospital keeps its data", play: |t| Box::pin(data::kept_and_adopted(t)) },
 ];
@@ -93,7 +96,12 @@ impl Theatre {
     }
 
     /// Asks again and again until the answer is there or the time is over; returns how long it took.
-    pub async fn eventually<T, F>(&self, what: &str, patience: Duration, mut ask: impl FnMut() -> F) -> Result<(T, Duration)>
+    pub async fn eventually<T, F>(
+        &self,
+        what: &str,
+        patience: Duration,
+        mut ask: impl FnMut() -> F,
+    ) -> Result<(T, Duration)>
     where
         F: Future<Output = Result<Option<T>>>,
     {
@@ -118,7 +126,16 @@ impl Theatre {
         for arguments in [
             vec!["get", "ht", &self.hospital.name, "-o", "yaml"],
             vec!["-n", namespace, "get", "pods,jobs", "-o", "wide"],
-            vec!["-n", "his-operator-system", "logs", "-l", "app.kubernetes.io/name=his-operator", "--tail", "30", "--prefix"],
+            vec![
+                "-n",
+                "his-operator-system",
+                "logs",
+                "-l",
+                "app.kubernetes.io/name=his-operator",
+                "--tail",
+                "30",
+                "--prefix",
+            ],
         ] {
             let answer = self.kubectl(&arguments).await.unwrap_or_else(|error| format!("{error:#}"));
             words.push_str(&format!("--- kubectl {}\n{answer}\n", arguments.join(" ")));

@@ -19,9 +19,8 @@ pub async fn only_declared(theatre: &Theatre) -> Result<String> {
     let reach = format!("import socket; socket.create_connection(('{database}', 5432), 5)");
     theatre.kubectl(&["-n", &namespace, "exec", web, "-c", "web", "--", "python3", "-c", &reach]).await?;
 
-    let address = theatre
-        .kubectl(&["-n", &namespace, "get", "pod", "database-0", "-o", "jsonpath={.status.podIP}"])
-        .await?;
+    let address =
+        theatre.kubectl(&["-n", &namespace, "get", "pod", "database-0", "-o", "jsonpath={.status.podIP}"]).await?;
     theatre.kubectl(&["create", "namespace", STRANGERS]).await?;
     let outcome = tried(theatre, &namespace, address.trim()).await;
     theatre.kubectl(&["delete", "namespace", STRANGERS, "--wait=false"]).await?;

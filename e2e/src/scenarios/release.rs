@@ -84,18 +84,23 @@ pub async fn migration_fails(theatre: &Theatre) -> Result<String> {
     let load = Load::start(&theatre.access);
     choose(theatre, "6.0.0-broken").await?;
     let failed = |tenant: &kube::core::DynamicObject| {
-        condition(tenant, "ReleaseReady").is_some_and(|(status, reason, _)| status == "False" && reason == "MigrationFailed")
+        condition(tenant, "ReleaseReady")
+            .is_some_and(|(status, reason, _)| status == "False" && reason == "MigrationFailed")
     };
     let outcome = theatre.hospital.until("waiting for the migration to fail", PATIENCE, failed).await;
     let (sent, lost) = load.end().await?;
     let tenant = outcome?;
     let serving = tenant.data.pointer("/status/version").and_then(Value::as_str).unwrap_or_default();
     if serving != old || lost > 0 || deployment(theatre).await? != before {
-        bail!("status says {serving} serves, {lost} of {sent} requests failed, and the Deployment must not have changed");
+        bail!(
+            "status says {serving} serves, {lost} of {sent} requests failed, and the Deployment must not have changed"
+        );
     }
     offer(theatre, &old, None).await?;
     upgrade(theatre, &old).await?;
-    Ok(format!("migration of 6.0.0-broken failed, {old} kept serving: 0 of {sent} requests failed, its Deployment is untouched"))
+    Ok(format!(
+        "migration of 6.0.0-broken failed, {old} kept serving: 0 of {sent} requests failed, its Deployment is untouched"
+    ))
 }
 
 /// UID and generation of the web Deployment.
@@ -118,7 +123,9 @@ async fn offer(theatre: &Theatre, version: &str, migrate: Option<Value>) -> Resu
             versions.push(new);
         }
     }
-    if let (Some(migrate), Some(lifecycle)) = (migrate, application.pointer_mut("/spec/lifecycle").and_then(Value::as_object_mut)) {
+    if let (Some(migrate), Some(lifecycle)) =
+        (migrate, application.pointer_mut("/spec/lifecycle").and_then(Value::as_object_mut))
+    {
         lifecycle.insert("migrate".to_owned(), migrate);
     }
     apply(&applications(&theatre.hospital.client), &application).await?;
@@ -127,7 +134,8 @@ async fn offer(theatre: &Theatre, version: &str, migrate: Option<Value>) -> Resu
 
 async fn choose(theatre: &Theatre, version: &str) -> Result<()> {
     let mut tenant = theatre.hospital.tenant.clone();
-    let application = tenant.pointer_mut("/spec/application").and_then(Value::as_object_mut).context("no application")?;
+    let application =
+        tenant.pointer_mut("/spec/application").and_then(Value::as_object_mut).context("no application")?;
     application.insert("version".to_owned(), version.into());
     apply(&tenants(&theatre.hospital.client), &tenant).await?;
     Ok(())

@@ -35,7 +35,9 @@ pub async fn deleted(theatre: &Theatre) -> Result<String> {
     let median = times.get(times.len() / 2).copied().unwrap_or_default();
     let slowest = times.last().copied().unwrap_or_default();
     let count = times.len();
-    Ok(format!("{count} children came back, median {median:.1?}, slowest {slowest:.1?} (with two kubectl calls each); secrets kept their values"))
+    Ok(format!(
+        "{count} children came back, median {median:.1?}, slowest {slowest:.1?} (with two kubectl calls each); secrets kept their values"
+    ))
 }
 
 /// Edits a field of several kinds; the old value must come back.
@@ -44,7 +46,7 @@ pub async fn edited(theatre: &Theatre) -> Result<String> {
     let edits = [
         ("networkpolicy/default-deny", r#"{"spec":{"egress":[{}]}}"#, "{.spec.egress}"),
         ("deployment/web", r#"{"spec":{"replicas":1}}"#, "{.spec.replicas}"),
-        ("service/web", r#"{"spec":{"type":"NodePort"}}"#, "{.spec.type}"),
+        ("service/web", r#"{"spec":{"selector":{"his-operator.io/tenant":"another"}}}"#, "{.spec.selector}"),
         ("resourcequota/hospital", r#"{"spec":{"hard":{"pods":"500"}}}"#, "{.spec.hard.pods}"),
         ("serviceaccount/web", r#"{"automountServiceAccountToken":true}"#, "{.automountServiceAccountToken}"),
         ("poddisruptionbudget/web", r#"{"spec":{"maxUnavailable":2}}"#, "{.spec.maxUnavailable}"),

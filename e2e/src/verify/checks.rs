@@ -74,7 +74,16 @@ fn cargo_deny() -> Result<PathBuf> {
     let program = home.join("bin/cargo-deny");
     if !program.is_file() {
         paths::create_dir(&home)?;
-        let install = cargo(&["install", "--quiet", "--locked", "--no-default-features", "--version", CARGO_DENY, "cargo-deny", "--root"])?;
+        let install = cargo(&[
+            "install",
+            "--quiet",
+            "--locked",
+            "--no-default-features",
+            "--version",
+            CARGO_DENY,
+            "cargo-deny",
+            "--root",
+        ])?;
         // Outside of the checkout, so that its build settings do not apply.
         let install = install.arg(&home).dir(&home);
         progress::step("building cargo-deny (once per machine)").run(|_| install.output())?;

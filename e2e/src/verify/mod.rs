@@ -67,5 +67,8 @@ fn finish(rows: &[Row]) -> Result<()> {
         }
     }
     println!("\n{} passed, {} failed", total.passed, total.failed);
-    if total.failed > 0 || total.passed == 0 { bail!("not everything holds") } else { Ok(()) }
+    if total.failed > 0 || total.passed == 0 {
+        bail!("not everything holds");
+    }
+    Ok(())
 }

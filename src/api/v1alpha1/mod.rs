@@ -3,6 +3,8 @@
 //! Every field is optional unless a hospital cannot exist without it; secure defaults live in code, never in the schema,
 //! so that a tightening reaches hospitals that exist.
 
+#![allow(clippy::duplicated_attributes, reason = "kube's derive takes one line per derived trait and per column")]
+
 mod application;
 mod component;
 mod platform;

@@ -23,7 +23,11 @@ use super::DefinitionStatus;
     cel,
     printcolumn(name = "Gateway", type_ = "string", json_path = ".spec.gateway.name"),
     printcolumn(name = "StorageClass", type_ = "string", json_path = ".spec.storage.storageClass"),
-    printcolumn(name = "Accepted", type_ = "string", json_path = r#".status.conditions[?(@.type=="Accepted")].status"#),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Accepted")].status"#
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -8,7 +8,8 @@ use crate::{
     capabilities::{Capability, Contributions, Input, Peer, isolation::metadata},
     conditions::{Reason, Verdict},
     foreign::cnpg::{
-        Affinity, Amounts, Bootstrap, Cluster, ClusterSpec, InitDb, Managed, ManagedRole, Postgresql, SecretName, Storage,
+        Affinity, Amounts, Bootstrap, Cluster, ClusterSpec, InitDb, Managed, ManagedRole, Postgresql, SecretName,
+        Storage,
     },
     names,
     objects::{Object, field, kind, number},
@@ -38,7 +39,8 @@ pub fn flows(tenant: &Tenant, shared: &mut Contributions) {
     shared.resolution(tenant, COMPONENT);
     let pods = || Peer::component(COMPONENT);
     shared.flow(pods(), pods(), 5432, "replication between instances");
-    let operator = Peer::Elsewhere { name: "cloudnative-pg", namespace: "cnpg-system".to_owned(), labels: BTreeMap::new() };
+    let operator =
+        Peer::Elsewhere { name: "cloudnative-pg", namespace: "cnpg-system".to_owned(), labels: BTreeMap::new() };
     shared.flow(operator.clone(), pods(), 8000, "CloudNativePG asks for the instance's state");
     shared.flow(operator, pods(), 5432, "CloudNativePG manages roles");
 }
@@ -60,7 +62,9 @@ pub fn cluster(tenant: &Tenant, database: &Database, spec: &CloudNativePgDatabas
                 storage_class: tenant.platform.storage.as_ref().map(|storage| storage.storage_class.clone()),
             },
             bootstrap: Bootstrap { initdb: initdb(database) },
-            managed: Managed { roles: vec![role(database, Login::App, &[]), role(database, Login::Backup, &["pg_read_all_data"])] },
+            managed: Managed {
+                roles: vec![role(database, Login::App, &[]), role(database, Login::Backup, &["pg_read_all_data"])],
+            },
             enable_superuser_access: false,
             postgresql: Postgresql {
                 parameters: BTreeMap::from([
@@ -71,7 +75,10 @@ pub fn cluster(tenant: &Tenant, database: &Database, spec: &CloudNativePgDatabas
                 pg_hba: vec!["hostnossl all all all reject".to_owned()],
             },
             resources: Amounts { requests: amounts(), limits: amounts() },
-            affinity: Affinity { pod_anti_affinity_type: "preferred".to_owned(), topology_key: "kubernetes.io/hostname".to_owned() },
+            affinity: Affinity {
+                pod_anti_affinity_type: "preferred".to_owned(),
+                topology_key: "kubernetes.io/hostname".to_owned(),
+            },
             inherited_metadata: crate::foreign::cnpg::Inherited { labels: inherited },
         },
     };

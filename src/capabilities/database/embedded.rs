@@ -84,7 +84,9 @@ pub fn assess(input: Input<'_>) -> Verdict {
     let newest = field(set, "/status/currentRevision") == field(set, "/status/updateRevision");
     let ready = number(set, "/status/readyReplicas") == 1;
     if current && newest && ready {
-        return Verdict::proved("one embedded PostgreSQL instance is ready; it is a single instance: its node is a single point of failure");
+        return Verdict::proved(
+            "one embedded PostgreSQL instance is ready; it is a single instance: its node is a single point of failure",
+        );
     }
     match input.observed.problem_of(COMPONENT) {
         Some(problem) => Verdict::failed(
@@ -263,4 +265,3 @@ pub fn secret_volume(name: &str, secret: &str, keys: &[&str]) -> Volume {
     };
     Volume { name: name.to_owned(), secret: Some(source), ..Volume::default() }
 }
-

@@ -102,14 +102,19 @@ impl Capability for DatabaseCapability {
                 match missing {
                     Some(name) => Verdict::failed(
                         Reason::SecretNotFound,
-                        format!("Secret {name} does not exist in namespace {namespace}; create it with username, password and ca.crt"),
+                        format!(
+                            "Secret {name} does not exist in namespace {namespace}; create it with username, password and ca.crt"
+                        ),
                     ),
                     None if release::serves(input) => {
                         Verdict::proved(format!("components that use {} are ready", external.host))
                     }
                     None => Verdict::unknown(
                         Reason::NotObserved,
-                        format!("nothing has used {} yet; its health is seen only through the application", external.host),
+                        format!(
+                            "nothing has used {} yet; its health is seen only through the application",
+                            external.host
+                        ),
                     ),
                 }
             }

@@ -74,7 +74,9 @@ impl Capability for Edge {
             Plan::Nowhere(verdict) => verdict.clone(),
             Plan::Off => off(input.tenant).map_or_else(
                 || Verdict::unknown(Reason::NotObserved, "off without a reason"),
-                |off| Verdict::failed(Reason::SwitchedOff, format!("not reachable until {}: {}", off.until, off.reason)),
+                |off| {
+                    Verdict::failed(Reason::SwitchedOff, format!("not reachable until {}: {}", off.until, off.reason))
+                },
             ),
             Plan::Routed(..) => match input.observed.get(kind::HTTP_ROUTE, &input.tenant.namespace, ROUTE) {
                 Some(live) => accepted(live, &public_url(input.tenant)),

@@ -28,8 +28,12 @@ impl Capability for Isolation {
 
     fn render((): &(), input: Input<'_>, shared: &Contributions) -> Vec<Desired> {
         let tenant = input.tenant;
-        let mut objects =
-            vec![render::namespace(tenant), render::role_binding(tenant), render::quota(tenant, shared), render::limits(tenant)];
+        let mut objects = vec![
+            render::namespace(tenant),
+            render::role_binding(tenant),
+            render::quota(tenant, shared),
+            render::limits(tenant),
+        ];
         objects.extend(shared.identities.iter().map(|identity| render::service_account(tenant, identity)));
         objects.into_iter().map(Desired::Apply).collect()
     }
@@ -42,12 +46,18 @@ impl Capability for Isolation {
         if field(namespace, "/status/phase").and_then(|phase| phase.as_str()) == Some("Terminating") {
             return Verdict::failed(Reason::NamespaceNotOurs, format!("namespace {name} is being deleted"));
         }
-        let missing = [(kind::ROLE_BINDING, render::ROLE_BINDING), (kind::RESOURCE_QUOTA, render::QUOTA), (kind::LIMIT_RANGE, render::LIMITS)]
-            .into_iter()
-            .find(|(kind, object)| input.observed.get(*kind, name, object).is_none());
+        let missing = [
+            (kind::ROLE_BINDING, render::ROLE_BINDING),
+            (kind::RESOURCE_QUOTA, render::QUOTA),
+            (kind::LIMIT_RANGE, render::LIMITS),
+        ]
+        .into_iter()
+        .find(|(kind, object)| input.observed.get(*kind, name, object).is_none());
         match missing {
             Some((kind, object)) => Verdict::unknown(Reason::Progressing, format!("{kind} {object} was not seen yet")),
-            None => Verdict::proved(format!("namespace {name} enforces the restricted Pod Security Standard, quota and limits")),
+            None => Verdict::proved(format!(
+                "namespace {name} enforces the restricted Pod Security Standard, quota and limits"
+            )),
         }
     }
 }

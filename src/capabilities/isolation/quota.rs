@@ -56,7 +56,10 @@ mod tests {
 
     #[test]
     fn quantities_are_read_as_kubernetes_reads_them() {
-        assert_eq!([millicores("500m"), millicores("2"), millicores("0.5"), millicores("1.25")], [500, 2000, 500, 1250]);
+        assert_eq!(
+            [millicores("500m"), millicores("2"), millicores("0.5"), millicores("1.25")],
+            [500, 2000, 500, 1250]
+        );
         assert_eq!([mebibytes("256Mi"), mebibytes("2Gi"), mebibytes("1Ti")], [256, 2048, 1_048_576]);
     }
 

@@ -37,14 +37,20 @@ impl Capability for Network {
 
     fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
         if let (true, Some(off)) = (plan.off, off(input.tenant)) {
-            return Verdict::failed(Reason::SwitchedOff, format!("all traffic is allowed until {}: {}", off.until, off.reason));
+            return Verdict::failed(
+                Reason::SwitchedOff,
+                format!("all traffic is allowed until {}: {}", off.until, off.reason),
+            );
         }
         let namespace = &input.tenant.namespace;
         if input.observed.get(kind::NETWORK_POLICY, namespace, render::DENY).is_none() {
             return Verdict::unknown(Reason::Progressing, format!("NetworkPolicy {} was not seen yet", render::DENY));
         }
         let policies = input.observed.objects.keys().filter(|at| at.kind == kind::NETWORK_POLICY).count();
-        Verdict::proved(format!("all traffic is denied except {} declared ends of flows; enforcement is up to the network plug-in and was not tried", policies.saturating_sub(1)))
+        Verdict::proved(format!(
+            "all traffic is denied except {} declared ends of flows; enforcement is up to the network plug-in and was not tried",
+            policies.saturating_sub(1)
+        ))
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::networking::v1::{
-        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
-        NetworkPolicySpec,
+        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+        NetworkPolicyPort, NetworkPolicySpec,
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
@@ -22,21 +22,33 @@ pub const DENY: &str = "default-deny";
 const WHY: &str = "his-operator.io/why";
 
 pub fn deny_all(tenant: &Tenant) -> Object {
-    policy(tenant, kind::DEFAULT_DENY, DENY, "nothing is allowed that is not declared", NetworkPolicySpec {
-        pod_selector: Some(LabelSelector::default()),
-        policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
-        ..nothing()
-    })
+    policy(
+        tenant,
+        kind::DEFAULT_DENY,
+        DENY,
+        "nothing is allowed that is not declared",
+        NetworkPolicySpec {
+            pod_selector: Some(LabelSelector::default()),
+            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+            ..nothing()
+        },
+    )
 }
 
 /// In place of [`deny_all`] while the control is off, under the same name, so that the way back is one write.
 pub fn allow_all(tenant: &Tenant) -> Object {
-    policy(tenant, kind::DEFAULT_DENY, DENY, "switched off by spec.network.off", NetworkPolicySpec {
-        pod_selector: Some(LabelSelector::default()),
-        policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
-        ingress: Some(vec![NetworkPolicyIngressRule::default()]),
-        egress: Some(vec![NetworkPolicyEgressRule::default()]),
-    })
+    policy(
+        tenant,
+        kind::DEFAULT_DENY,
+        DENY,
+        "switched off by spec.network.off",
+        NetworkPolicySpec {
+            pod_selector: Some(LabelSelector::default()),
+            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+            ingress: Some(vec![NetworkPolicyIngressRule::default()]),
+            egress: Some(vec![NetworkPolicyEgressRule::default()]),
+        },
+    )
 }
 
 /// One policy for each end of the flow that is a pod of this hospital.
@@ -45,21 +57,33 @@ pub fn flow(tenant: &Tenant, flow: &Flow) -> Vec<Object> {
     let mut policies = Vec::new();
     if let Peer::Component(component) = &flow.from {
         let rule = NetworkPolicyEgressRule { to: Some(peers(tenant, &flow.to)), ports: ports.clone() };
-        policies.push(policy(tenant, kind::NETWORK_POLICY, &name("egress", component, &flow.to, flow.port), &flow.why, NetworkPolicySpec {
-            pod_selector: Some(component_pods(tenant, component)),
-            policy_types: Some(vec!["Egress".to_owned()]),
-            egress: Some(vec![rule]),
-            ..nothing()
-        }));
+        policies.push(policy(
+            tenant,
+            kind::NETWORK_POLICY,
+            &name("egress", component, &flow.to, flow.port),
+            &flow.why,
+            NetworkPolicySpec {
+                pod_selector: Some(component_pods(tenant, component)),
+                policy_types: Some(vec!["Egress".to_owned()]),
+                egress: Some(vec![rule]),
+                ..nothing()
+            },
+        ));
     }
     if let Peer::Component(component) = &flow.to {
         let rule = NetworkPolicyIngressRule { from: Some(peers(tenant, &flow.from)), ports };
-        policies.push(policy(tenant, kind::NETWORK_POLICY, &name("ingress", component, &flow.from, flow.port), &flow.why, NetworkPolicySpec {
-            pod_selector: Some(component_pods(tenant, component)),
-            policy_types: Some(vec!["Ingress".to_owned()]),
-            ingress: Some(vec![rule]),
-            ..nothing()
-        }));
+        policies.push(policy(
+            tenant,
+            kind::NETWORK_POLICY,
+            &name("ingress", component, &flow.from, flow.port),
+            &flow.why,
+            NetworkPolicySpec {
+                pod_selector: Some(component_pods(tenant, component)),
+                policy_types: Some(vec!["Ingress".to_owned()]),
+                ingress: Some(vec![rule]),
+                ..nothing()
+            },
+        ));
     }
     policies
 }

@@ -28,13 +28,19 @@ pub fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
         }
         Gate::Run(wanted) => {
             if let Some((condition, message)) = &plan.waits_for {
-                return Verdict::failed(Reason::Progressing, format!("{} waits for {condition}: {message}; {serving}", wanted.kind.name()));
+                return Verdict::failed(
+                    Reason::Progressing,
+                    format!("{} waits for {condition}: {message}; {serving}", wanted.kind.name()),
+                );
             }
             let reason = if wanted.kind == StepKind::Init { Reason::InitRunning } else { Reason::MigrationRunning };
             match input.observed.problem_of(wanted.kind.name()) {
                 Some(problem) => Verdict::failed(
                     Reason::PodsFailing,
-                    format!("Job {}: pod {}: {}: {}; {serving}", wanted.job, problem.pod, problem.reason, problem.message),
+                    format!(
+                        "Job {}: pod {}: {}: {}; {serving}",
+                        wanted.job, problem.pod, problem.reason, problem.message
+                    ),
                 ),
                 None => Verdict::failed(reason, format!("Job {} is running; {serving}", wanted.job)),
             }

@@ -230,9 +230,10 @@ fn kubelet_probe(probe: &Probe, ports: &[Port], timing: Timing) -> K8sProbe {
         result.exec = Some(ExecAction { command: Some(exec.command.clone()) });
     } else if let Some(rpc) = &probe.rpc_post {
         let port = ports.iter().find(|port| port.name == rpc.port).map(|port| port.port).unwrap_or_default();
-        let mut command = [AGENT, "probe", "rpc-post", "--port", &port.to_string(), "--path", &rpc.path, "--body", &rpc.body]
-            .map(ToOwned::to_owned)
-            .to_vec();
+        let mut command =
+            [AGENT, "probe", "rpc-post", "--port", &port.to_string(), "--path", &rpc.path, "--body", &rpc.body]
+                .map(ToOwned::to_owned)
+                .to_vec();
         if let Some(expect) = &rpc.expect {
             command.extend(["--expect".to_owned(), expect.clone()]);
         }

@@ -14,10 +14,7 @@ use crate::{
     },
     conditions::{Proof, Rejection, Verdict, Verdicts},
     objects::{Desired, Kind, kind},
-    tenant::{
-        Tenant,
-        database::Mode,
-    },
+    tenant::{Tenant, database::Mode},
 };
 use gate::{Gate, StepKind, Wanted};
 use program::Program;
@@ -50,14 +47,8 @@ pub struct Plan {
 impl Capability for Release {
     const NAME: &'static str = "release";
     const CONDITION: &'static str = "ReleaseReady";
-    const KINDS: &'static [Kind] = &[
-        kind::LEDGER,
-        kind::CONFIG_MAP,
-        kind::SERVICE,
-        kind::JOB,
-        kind::DEPLOYMENT,
-        kind::POD_DISRUPTION_BUDGET,
-    ];
+    const KINDS: &'static [Kind] =
+        &[kind::LEDGER, kind::CONFIG_MAP, kind::SERVICE, kind::JOB, kind::DEPLOYMENT, kind::POD_DISRUPTION_BUDGET];
     type Plan = Plan;
 
     fn plan(input: Input<'_>, shared: &mut Contributions, before: &Verdicts) -> Result<Plan, Rejection> {

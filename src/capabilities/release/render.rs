@@ -43,7 +43,11 @@ pub fn all(plan: &Plan, input: Input<'_>) -> Vec<Desired> {
         }
     }
     if plan.gate != Gate::Open {
-        desired.extend([kind::CONFIG_MAP, kind::SERVICE, kind::DEPLOYMENT, kind::POD_DISRUPTION_BUDGET].map(|kind| kept(input, kind)).concat());
+        desired.extend(
+            [kind::CONFIG_MAP, kind::SERVICE, kind::DEPLOYMENT, kind::POD_DISRUPTION_BUDGET]
+                .map(|kind| kept(input, kind))
+                .concat(),
+        );
         return desired;
     }
     if !super::serves(input) {
@@ -149,10 +153,8 @@ fn disruption_budget(tenant: &Tenant, part: &Part) -> Object {
 fn deployment(tenant: &Tenant, part: &Part) -> Object {
     let name = &part.component.name;
     let singleton = part.component.singleton == Some(true);
-    let surge = RollingUpdateDeployment {
-        max_surge: Some(IntOrString::Int(1)),
-        max_unavailable: Some(IntOrString::Int(0)),
-    };
+    let surge =
+        RollingUpdateDeployment { max_surge: Some(IntOrString::Int(1)), max_unavailable: Some(IntOrString::Int(0)) };
     let strategy = if singleton {
         DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None }
     } else {

@@ -21,11 +21,7 @@ fn parse(text: &str) -> Option<i128> {
     let tens = 9_i32.checked_add(tens)?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
     let scaled = digits.checked_mul(1_i128.checked_shl(twos)?)?;
     let power = 10_i128.checked_pow(tens.unsigned_abs())?;
-    if tens >= 0 {
-        scaled.checked_mul(power)
-    } else {
-        (scaled.checked_rem(power)? == 0).then(|| scaled / power)
-    }
+    if tens >= 0 { scaled.checked_mul(power) } else { (scaled.checked_rem(power)? == 0).then(|| scaled / power) }
 }
 
 /// Powers of ten and of two that a suffix stands for.
@@ -57,9 +53,15 @@ mod tests {
 
     #[test]
     fn equal_amounts_compare_equal_however_they_are_written() {
-        for (left, right) in
-            [("1", "1000m"), ("1Gi", "1024Mi"), ("0.5", "500m"), ("1e3", "1k"), ("1.5Gi", "1536Mi"), ("100M", "100000k"), ("+2", "2")]
-        {
+        for (left, right) in [
+            ("1", "1000m"),
+            ("1Gi", "1024Mi"),
+            ("0.5", "500m"),
+            ("1e3", "1k"),
+            ("1.5Gi", "1536Mi"),
+            ("100M", "100000k"),
+            ("+2", "2"),
+        ] {
             assert_eq!(parse(left), parse(right), "{left} and {right}");
             assert!(parse(left).is_some(), "{left}");
         }

@@ -71,11 +71,19 @@ fn a_changed_field_is_named_by_its_path() {
     let cases: [(&str, Value, &str); 8] = [
         ("/spec/replicas", json!(3), ".spec.replicas"),
         ("/metadata/labels/a", json!("c"), ".metadata.labels.a"),
-        ("/metadata/annotations/his-operator.io~1desired", json!("02"), ".metadata.annotations[\"his-operator.io/desired\"]"),
+        (
+            "/metadata/annotations/his-operator.io~1desired",
+            json!("02"),
+            ".metadata.annotations[\"his-operator.io/desired\"]",
+        ),
         ("/spec/template/spec/containers/0/image", json!("x"), ".spec.template.spec.containers[name=audit].image"),
         ("/spec/template/spec/containers/1/args", json!(["serve"]), ".spec.template.spec.containers[name=web].args"),
         ("/spec/template/spec/containers/1/args/1", json!("later"), ".spec.template.spec.containers[name=web].args[1]"),
-        ("/spec/template/spec/containers/1/resources/limits/cpu", json!("2"), ".spec.template.spec.containers[name=web].resources.limits.cpu"),
+        (
+            "/spec/template/spec/containers/1/resources/limits/cpu",
+            json!("2"),
+            ".spec.template.spec.containers[name=web].resources.limits.cpu",
+        ),
         ("/spec/template/spec/tolerations/0/effect", json!("NoExecute"), ".spec.template.spec.tolerations[0].effect"),
     ];
     for (pointer, value, path) in cases {
@@ -105,7 +113,10 @@ fn policy(spec: &Value) -> Value {
 fn a_widened_network_policy_is_drift() {
     let want = json!({"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": {"matchLabels": {"a": "b"}}}], "ports": [{"port": 5432}]}]});
     let cases: [(&str, Value); 4] = [
-        ("/ingress/0/from/0", json!({"podSelector": {"matchLabels": {"a": "b"}}, "namespaceSelector": {"matchLabels": {"x": "y"}}})),
+        (
+            "/ingress/0/from/0",
+            json!({"podSelector": {"matchLabels": {"a": "b"}}, "namespaceSelector": {"matchLabels": {"x": "y"}}}),
+        ),
         ("/ingress", json!([{"from": [{"podSelector": {"matchLabels": {"a": "b"}}}], "ports": [{"port": 5432}]}, {}])),
         ("/ingress/0/ports", json!([])),
         ("/podSelector", json!({"matchLabels": {"only": "this"}})),
@@ -134,12 +145,21 @@ fn an_absent_pointer_field_is_drift_and_an_absent_omitempty_field_is_not() {
         body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         body
     };
-    assert!(check(SERVICE_ACCOUNT, &account(json!({})), &account(json!({"automountServiceAccountToken": false}))).is_some());
+    assert!(
+        check(SERVICE_ACCOUNT, &account(json!({})), &account(json!({"automountServiceAccountToken": false}))).is_some()
+    );
     assert!(check(SERVICE_ACCOUNT, &account(json!({})), &account(json!({"imagePullSecrets": []}))).is_none());
     let pod = |spec: Value| json!({"metadata": {"name": "web"}, "spec": {"template": {"spec": spec}}});
     assert!(check(DEPLOYMENT, &pod(json!({})), &pod(json!({"hostNetwork": false}))).is_none());
     assert!(check(DEPLOYMENT, &pod(json!({"hostNetwork": true})), &pod(json!({"hostNetwork": false}))).is_some());
-    assert!(check(DEPLOYMENT, &pod(json!({"volumes": [{"name": "a"}]})), &pod(json!({"volumes": [{"name": "a", "emptyDir": {}}]}))).is_some());
+    assert!(
+        check(
+            DEPLOYMENT,
+            &pod(json!({"volumes": [{"name": "a"}]})),
+            &pod(json!({"volumes": [{"name": "a", "emptyDir": {}}]}))
+        )
+        .is_some()
+    );
 }
 
 #[test]
@@ -187,11 +207,16 @@ fn finalizers_are_a_set() {
 }
 
 fn any_body() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![any::<bool>().prop_map(Value::from), (1_i64..9000).prop_map(Value::from), "[a-z]{1,8}".prop_map(Value::from)];
+    let leaf = prop_oneof![
+        any::<bool>().prop_map(Value::from),
+        (1_i64..9000).prop_map(Value::from),
+        "[a-z]{1,8}".prop_map(Value::from)
+    ];
     let value = leaf.prop_recursive(4, 32, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 1..4).prop_map(Value::from),
-            prop::collection::btree_map("[a-z]{1,6}", inner, 1..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+            prop::collection::btree_map("[a-z]{1,6}", inner, 1..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     });
     value.prop_map(|spec| json!({"metadata": {"name": "x"}, "spec": {"body": spec}}))
@@ -200,7 +225,9 @@ fn any_body() -> impl Strategy<Value = Value> {
 fn leaves(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(map) => map.iter().for_each(|(key, value)| leaves(value, &format!("{at}/{key}"), found)),
-        Value::Array(list) => list.iter().enumerate().for_each(|(index, value)| leaves(value, &format!("{at}/{index}"), found)),
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(index, value)| leaves(value, &format!("{at}/{index}"), found))
+        }
         _ => found.push(at.to_owned()),
     }
 }
