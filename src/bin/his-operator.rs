@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand};
 use his_operator::{
     cluster::{Candidate, ConnectError, Connections, Timing},
     operator::{self, Operator},
-    plugin, render,
+    plugin,
+    ports::{Clock, SystemClock},
+    render,
     serve::{self, Health},
     settings::Settings,
     telemetry::{self, Telemetry},
@@ -157,8 +159,7 @@ impl Run {
 }
 
 fn unique() -> String {
-    let now = his_operator::ports::Clock::now(&his_operator::ports::SystemClock);
-    format!("{:x}-{:x}", std::process::id(), now.timestamp_micros())
+    format!("{:x}-{:x}", std::process::id(), SystemClock.now().timestamp_micros())
 }
 
 /// Ends with SIGTERM or SIGINT.
