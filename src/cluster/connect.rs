@@ -77,7 +77,9 @@ impl Connections {
         config.read_timeout = Some(SILENCE);
         // A pooled connection's idle time must not count against its next answer.
         config.reset_reader_on_write = true;
-        let shared = config.proxy_url.is_none().then(|| config.clone());
+        // A proxy, or headers of its own, only the ordinary client knows how to use.
+        let plain = config.proxy_url.is_none() && config.headers.is_empty() && config.auth_info.impersonate.is_none();
+        let shared = plain.then(|| config.clone());
         let main = Client::try_from(config).map_err(|error| Error::BuildClient(Box::new(error)))?;
         Ok(Self { main, shared, shares: Vec::new() })
     }

@@ -113,7 +113,7 @@ impl Writer {
             tracing::debug!(secret = %at, ?step, "restoring");
             match (step, original, twin) {
                 (Step::CopyToTwin, Some(original), _) => {
-                    self.post(Verb::Create, &twin_at, copy(&original, &twin_at)).await?
+                    self.post(Verb::Create, &twin_at, copy(&original, &twin_at)).await?;
                 }
                 (Step::LetOriginalGo, Some(original), _) => self.let_go(at, &original).await?,
                 (Step::CreateOriginal, _, Some(twin)) => {

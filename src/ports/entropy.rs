@@ -78,7 +78,7 @@ impl Entropy for SystemEntropy {
                 Material::Literal(text) => made.put(key, Zeroizing::new(text.clone().into_bytes())),
                 Material::Password(length) => made.put(key, password(*length)?),
                 Material::RsaKey(bits) => {
-                    made.put(key, Zeroizing::new(rsa::generate(*bits)?.pem()?.as_bytes().to_vec()))
+                    made.put(key, Zeroizing::new(rsa::generate(*bits)?.pem()?.as_bytes().to_vec()));
                 }
                 Material::JwksBase64(bits) => {
                     let json = rsa::generate(*bits)?.jwks()?;
