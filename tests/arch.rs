@@ -24,8 +24,8 @@ const LAYERS: &[&[&str]] = &[
     &["objects"],
     &["tenant"],
     &["capabilities"],
-    &["ports", "metrics", "telemetry", "agent"],
-    &["error", "cluster"],
+    &["ports", "telemetry", "agent"],
+    &["error", "cluster", "metrics"],
     &["reconcile"],
 ];
 

@@ -22,6 +22,7 @@ use super::{HospitalTenantStatus, Resources};
     derive = "Default",
     cel,
     validation = Rule::new("size(self.metadata.name) <= 40").message("metadata.name may have at most 40 characters, because names of Kubernetes objects are made from it: choose a shorter name"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be lower case letters, digits and dashes and start with a letter, because the namespace is named after it: choose a name without dots"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
     printcolumn(name = "Host", type_ = "string", json_path = ".spec.host"),

@@ -2,8 +2,10 @@
 
 mod render;
 
+use std::collections::BTreeMap;
+
 use crate::{
-    capabilities::{Capability, Contributions, Input},
+    capabilities::{Capability, Contributions, Flow, Input},
     conditions::{Reason, Rejection, Verdict, Verdicts},
     objects::{Desired, Kind, kind},
     tenant::Tenant,
@@ -31,7 +33,7 @@ impl Capability for Network {
 
     fn render(plan: &Plan, input: Input<'_>, shared: &Contributions) -> Vec<Desired> {
         let deny = if plan.off { render::allow_all(input.tenant) } else { render::deny_all(input.tenant) };
-        let flows = shared.flows.iter().flat_map(|flow| render::flow(input.tenant, flow));
+        let flows = merged(shared).into_iter().flat_map(|flow| render::flow(input.tenant, &flow));
         std::iter::once(deny).chain(flows).map(Desired::Apply).collect()
     }
 
@@ -52,6 +54,15 @@ impl Capability for Network {
             policies.saturating_sub(1)
         ))
     }
+}
+
+/// Flows with the same ends and port become one: its policies have one name, and say all reasons.
+fn merged(shared: &Contributions) -> Vec<Flow> {
+    let mut merged: BTreeMap<Flow, Vec<String>> = BTreeMap::new();
+    for flow in &shared.flows {
+        merged.entry(Flow { why: String::new(), ..flow.clone() }).or_default().push(flow.why.clone());
+    }
+    merged.into_iter().map(|(flow, why)| Flow { why: why.join("; "), ..flow }).collect()
 }
 
 fn off(tenant: &Tenant) -> Option<&crate::api::v1alpha1::Off> {
