@@ -438,13 +438,34 @@ async fn http(port: u16, head: &str, body: &str) -> String {
     answer
 }
 
+/// A collector of traces that keeps what it is sent.
+async fn collector() -> (u16, Arc<std::sync::Mutex<Vec<u8>>>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sink = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut buffer = vec![0; 1 << 16];
+            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                sink.lock().unwrap().extend_from_slice(&buffer[..count]);
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            }
+        }
+    });
+    (port, seen)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_process_leads_serves_changes_its_log_level_and_gives_the_lease_back() {
     let plane = ControlPlane::start().await.unwrap();
     let client = plane.client();
     own_crds(&client).await;
     namespace(&client, "his-operator-system").await;
+    tenant(&client, "st-elsewhere").await;
     let (public, admin) = (free_port(), free_port());
+    let (traces, sent) = collector().await;
     let mut process = tokio::process::Command::new(env!("CARGO_BIN_EXE_his-operator"))
         .args([
             "run",
@@ -458,6 +479,7 @@ async fn the_process_leads_serves_changes_its_log_level_and_gives_the_lease_back
         .env("KUBECONFIG", plane.kubeconfig_path())
         .env_remove("KUBERNETES_SERVICE_HOST")
         .env_remove("RUST_LOG")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{traces}"))
         .stdout(std::process::Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -465,6 +487,8 @@ async fn the_process_leads_serves_changes_its_log_level_and_gives_the_lease_back
     eventually("leads", async || http(public, "GET /metrics", "").await.contains("\nhis_operator_leader 1\n")).await;
     eventually("ready", async || http(public, "GET /readyz", "").await.starts_with("HTTP/1.1 200")).await;
     assert!(http(public, "GET /livez", "").await.starts_with("HTTP/1.1 200"));
+    let reconciled = async || http(public, "GET /metrics", "").await.contains("his_operator_reconciles_total{");
+    eventually("reconciled", reconciled).await;
     assert!(http(admin, "GET /log-level", "").await.ends_with("info\n"));
     assert!(http(admin, "PUT /log-level", "his_operator=debug,warn").await.starts_with("HTTP/1.1 200"));
     assert!(http(admin, "GET /log-level", "").await.contains("his_operator=debug"));
@@ -478,6 +502,8 @@ async fn the_process_leads_serves_changes_its_log_level_and_gives_the_lease_back
     let ended = timeout(PATIENCE, process.wait()).await.unwrap().unwrap();
     assert!(ended.success(), "{ended}");
     assert_eq!(holder().await, None);
+    let sent = String::from_utf8_lossy(&sent.lock().unwrap()).into_owned();
+    assert!(sent.contains("POST /v1/traces") && sent.contains("reconcile") && sent.contains("st-elsewhere"), "{sent}");
     let mut log = String::new();
     tokio::io::AsyncReadExt::read_to_string(&mut process.stdout.take().unwrap(), &mut log).await.unwrap();
     assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log}");
