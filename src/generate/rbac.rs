@@ -84,6 +84,12 @@ pub fn cluster_rules() -> Vec<Rule> {
             "metadata only: which foreign kinds are served",
         ),
         rule("", &["pods"], &["list", "watch"], "why a hospital's pod does not start"),
+        rule(
+            "events.k8s.io",
+            &["events"],
+            &["create"],
+            "what kubectl describe shows; events of cluster-scoped objects live in the namespace default",
+        ),
     ];
     for Written { kind, .. } in written() {
         let mut verbs = Vec::new();
@@ -143,43 +149,28 @@ pub fn namespace_rules() -> Vec<Rule> {
     ]
 }
 
-/// Rights in the namespace `default`.
-fn event_rules() -> Vec<Rule> {
-    vec![rule(
-        "events.k8s.io",
-        &["events"],
-        &["create"],
-        "events about hospitals; those of cluster-scoped objects live in the namespace default",
-    )]
-}
-
 /// All roles and bindings, in the order of installation; rules carry their reasons as comments.
 pub fn documents(site: &Site) -> Result<Vec<String>, Error> {
     let cluster = ClusterRole { metadata: named(names::PRODUCT), ..ClusterRole::default() };
     let tenant = ClusterRole { metadata: named(names::TENANT_ROLE), ..ClusterRole::default() };
-    let role = |namespace: &str, name: &str| Role {
-        metadata: ObjectMeta { namespace: Some(namespace.to_owned()), ..named(name) },
-        ..Role::default()
-    };
-    let binding = |namespace: &str, name: &str| RoleBinding {
-        metadata: ObjectMeta { namespace: Some(namespace.to_owned()), ..named(name) },
-        role_ref: reference("Role", name),
-        subjects: Some(vec![subject(site)]),
-    };
     let cluster_binding = ClusterRoleBinding {
         metadata: named(names::PRODUCT),
         role_ref: reference("ClusterRole", names::PRODUCT),
         subjects: Some(vec![subject(site)]),
     };
-    let events = format!("{}-events", names::PRODUCT);
+    let own = || ObjectMeta { namespace: Some(site.namespace.clone()), ..named(names::PRODUCT) };
+    let role = Role { metadata: own(), ..Role::default() };
+    let binding = RoleBinding {
+        metadata: own(),
+        role_ref: reference("Role", names::PRODUCT),
+        subjects: Some(vec![subject(site)]),
+    };
     Ok(vec![
         with_rules("ClusterRole", &cluster, &cluster_rules())?,
         with_rules("ClusterRole", &tenant, &tenant_rules())?,
-        with_rules("Role", &role(&site.namespace, names::PRODUCT), &namespace_rules())?,
-        with_rules("Role", &role("default", &events), &event_rules())?,
+        with_rules("Role", &role, &namespace_rules())?,
         yaml::document("ClusterRoleBinding", &typed("ClusterRoleBinding", &cluster_binding)?)?,
-        yaml::document("RoleBinding", &typed("RoleBinding", &binding(&site.namespace, names::PRODUCT))?)?,
-        yaml::document("RoleBinding", &typed("RoleBinding", &binding("default", &events))?)?,
+        yaml::document("RoleBinding", &typed("RoleBinding", &binding)?)?,
     ])
 }
 

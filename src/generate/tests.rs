@@ -66,6 +66,7 @@ fn rights_in_the_cluster_are_exactly_what_the_registry_and_the_caches_use() {
         ("apiextensions.k8s.io", "customresourcedefinitions", "watch"),
         ("", "pods", "list"),
         ("", "pods", "watch"),
+        ("events.k8s.io", "events", "create"),
     ];
     let fixed = fixed.map(|(group, resource, verb)| (group.to_owned(), resource.to_owned(), verb.to_owned()));
     let wanted: BTreeSet<Right> = used(true).into_iter().chain(fixed).collect();
