@@ -117,7 +117,7 @@ pub fn differences(root: &Path) -> Result<Vec<String>, Error> {
         match read(&root.join(&path))? {
             None => found.push(format!("{}: is missing", path.display())),
             Some(text) if text != wanted => {
-                found.push(format!("{}: {}", path.display(), first_difference(&text, &wanted)))
+                found.push(format!("{}: {}", path.display(), first_difference(&text, &wanted)));
             }
             Some(_) => {}
         }
