@@ -78,7 +78,24 @@ impl Writer {
                 Ok(None)
             };
         }
+        match self.apply(stamped).await {
+            // Somebody changed the key of a list element (a Service's port): ours beside theirs is invalid, so theirs goes.
+            Err(Error::Refused { code: 422, .. }) => self.replace_lists(stamped).await?,
+            other => return other.map(Some),
+        }
         self.apply(stamped).await.map(Some)
+    }
+
+    /// Merge patch: lists become exactly as desired, whoever owns their elements.
+    async fn replace_lists(&self, stamped: &Object) -> Result<(), Error> {
+        let parameters = PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let (api, mut body) = (self.api(&stamped.at), stamped.body.clone());
+        // Parameters of one strategy are invalid beside the name of another.
+        if let Some(strategy) = body.pointer_mut("/spec/strategy").and_then(Value::as_object_mut) {
+            strategy.entry("rollingUpdate").or_insert(Value::Null);
+        }
+        let patch = Patch::Merge(&body);
+        self.send(Verb::Patch, &stamped.at, api.patch(&stamped.at.name, &parameters, &patch)).await.map(|_| ())
     }
 
     /// Server-side apply of a stamped object, with force: what the operator renders is the operator's. Returns what the
