@@ -112,7 +112,12 @@ fn compare(live: Option<&Value>, want: &Value, at: &Place<'_>, exact: bool) -> O
     (!same).then(|| at.to_string())
 }
 
+/// Maps that have one owner as a whole: with one key more, a Service's selector finds no pod.
+const ATOMIC_MAPS: [&str; 7] =
+    ["selector", "labelSelector", "nodeSelector", "secretKeyRef", "configMapKeyRef", "fieldRef", "roleRef"];
+
 fn compare_maps(live: &Map<String, Value>, want: &Map<String, Value>, at: &Place<'_>, exact: bool) -> Option<String> {
+    let exact = exact || (ATOMIC_MAPS.contains(&at.name()) && matches!(at.step, Step::Field(_)));
     if exact && let Some(path) = unexpected(Some(live), want, at) {
         return Some(path);
     }

@@ -139,6 +139,15 @@ fn a_rule_that_someone_added_to_a_deny_policy_is_drift() {
 }
 
 #[test]
+fn a_key_more_in_a_selector_is_drift_because_it_selects_nothing() {
+    let service = |selector: Value| json!({"metadata": {"name": "web"}, "spec": {"selector": selector}});
+    let want = service(json!({"component": "web"}));
+    assert_eq!(check(SERVICE, &want, &want), None);
+    let narrowed = service(json!({"component": "web", "other": "other"}));
+    assert_eq!(check(SERVICE, &narrowed, &want).as_deref(), Some(".spec.selector.other"));
+}
+
+#[test]
 fn an_absent_pointer_field_is_drift_and_an_absent_omitempty_field_is_not() {
     let account = |extra: Value| {
         let mut body = json!({"metadata": {"name": "web"}});
@@ -226,7 +235,7 @@ fn leaves(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(map) => map.iter().for_each(|(key, value)| leaves(value, &format!("{at}/{key}"), found)),
         Value::Array(list) => {
-            list.iter().enumerate().for_each(|(index, value)| leaves(value, &format!("{at}/{index}"), found))
+            list.iter().enumerate().for_each(|(index, value)| leaves(value, &format!("{at}/{index}"), found));
         }
         _ => found.push(at.to_owned()),
     }
