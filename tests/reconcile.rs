@@ -23,7 +23,6 @@ mod reconcile {
     mod arrival;
     mod crash;
     mod deletion;
-    mod drift;
     mod election;
     mod gate;
     mod hospital;

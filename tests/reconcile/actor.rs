@@ -131,7 +131,7 @@ impl Actor {
                 }))
             }
             "Job" => job(&object, fate.jobs),
-            "HTTPRoute" if fate.routes => Some(route(&object, generation)),
+            "HTTPRoute" if fate.routes => route(&object, generation),
             "ResourceQuota" => quota(&object),
             _ => None,
         };
@@ -175,13 +175,15 @@ fn job(object: &DynamicObject, fate: Jobs) -> Option<Value> {
     Some(status)
 }
 
-fn route(object: &DynamicObject, generation: i64) -> Value {
+fn route(object: &DynamicObject, generation: i64) -> Option<Value> {
+    let parent = object.data["spec"]["parentRefs"].get(0)?;
     let condition = |kind: &str| json!({ "type": kind, "status": "True", "reason": kind, "message": "", "observedGeneration": generation, "lastTransitionTime": THEN });
-    json!({ "parents": [{
-        "parentRef": object.data["spec"]["parentRefs"][0],
+    let parent = json!({
+        "parentRef": parent,
         "controllerName": "example.org/gateway",
         "conditions": [condition("Accepted"), condition("ResolvedRefs")],
-    }] })
+    });
+    Some(json!({ "parents": [parent] }))
 }
 
 fn quota(object: &DynamicObject) -> Option<Value> {
