@@ -27,6 +27,7 @@ mod reconcile {
     mod gate;
     mod hospital;
     mod install;
+    mod partial;
     mod pause;
     mod ready;
     mod refusal;

@@ -14,6 +14,7 @@
     )
 )]
 
+pub mod artifact;
 pub mod cluster;
 pub mod control_plane;
 pub mod demo;
@@ -26,4 +27,5 @@ pub mod paths;
 pub mod progress;
 pub mod scenarios;
 pub mod shell;
+mod tools;
 pub mod verify;

@@ -6,14 +6,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use e2e::cluster::{self, Ports};
+use e2e::demo::{self, ExistingArgs, Site};
 use e2e::parts::{self, Part};
-use e2e::{demo, forward, netpol, scenarios, verify};
+use e2e::{artifact, forward, netpol, scenarios, verify};
 
 /// A real two-node Kubernetes on this machine, and what runs on it.
 #[derive(Debug, Parser)]
 #[command(name = "e2e", version)]
 struct Cli {
-    /// Use this existing cluster instead of the local one (for `kubectl` and `kubeconfig`).
+    /// Use this existing cluster instead of the local one.
     #[arg(long, global = true, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     #[command(subcommand)]
@@ -25,18 +26,22 @@ enum Command {
     /// Bring the local cluster up; does nothing if it is up.
     Up(PortArgs),
     /// Set up everything that is missing, run the operator and a hospital, and show how to use them.
-    Demo,
+    Demo(ExistingArgs),
     /// Run every test and check; the last line counts them.
     Verify {
         /// Only checks with this in their name.
         #[arg(long)]
         only: Option<String>,
+        #[command(flatten)]
+        existing: ExistingArgs,
     },
     /// Run the scenarios on the two nodes, and leave the cluster up.
     Scenarios {
         /// Only scenarios with this in their name.
         #[arg(long)]
         only: Option<String>,
+        #[command(flatten)]
+        existing: ExistingArgs,
     },
     /// Remove the local cluster and everything it left.
     Down,
@@ -53,6 +58,15 @@ enum Command {
     Kubectl {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Build the image and the list of its contents (SBOM) that are published.
+    Image {
+        /// Where they go.
+        #[arg(long, default_value = "target/artifact/out")]
+        output: PathBuf,
+        /// Build the same commit again in a second clone, and compare.
+        #[arg(long)]
+        twice: bool,
     },
     /// Build every program of the cluster without starting it.
     Parts,
@@ -92,20 +106,19 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode> {
     let selected = cli.kubeconfig.as_deref();
-    if let Some(path) = selected
-        && !matches!(cli.command, Command::Kubeconfig | Command::Kubectl { .. })
+    if let (Some(path), Command::Up(_) | Command::Down | Command::Status | Command::LoadImage { .. }) =
+        (selected, &cli.command)
     {
-        bail!(
-            "--kubeconfig {} is for `kubectl` and `kubeconfig`: every other command works on the local cluster",
-            path.display()
-        );
+        bail!("--kubeconfig {}: up, down, status and load-image work on the local cluster only", path.display());
     }
     match cli.command {
         Command::Up(ports) => cluster::up(ports.into()).map(drop)?,
-        Command::Demo => runtime()?.block_on(demo::run())?,
-        Command::Verify { only } => runtime()?.block_on(verify::run(only.as_deref()))?,
-        Command::Scenarios { only } => {
-            let count = runtime()?.block_on(scenarios::run(only.as_deref()))?;
+        Command::Demo(existing) => runtime()?.block_on(demo::run(Site::choose(selected, existing)?))?,
+        Command::Verify { only, existing } => {
+            runtime()?.block_on(verify::run(Site::choose(selected, existing)?, only.as_deref()))?;
+        }
+        Command::Scenarios { only, existing } => {
+            let count = runtime()?.block_on(scenarios::run(Site::choose(selected, existing)?, only.as_deref()))?;
             println!("{} passed, {} failed", count.passed, count.failed);
             return Ok(if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -117,6 +130,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             let code = cluster::kubectl(selected)?.args(arguments).interactive()?;
             return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
         }
+        Command::Image { output, twice } => artifact::build(&output, twice)?,
         Command::Parts => parts::ensure_all(&Part::CLUSTER)?,
         Command::Forward(ports) => forward::run(&cluster::forward(ports.into())?)?,
         Command::NetpolEnforcer => {

@@ -40,6 +40,8 @@ pub trait Capability {
     const CONDITION: &'static str;
     /// Every kind that it writes: RBAC, watches and prune scope.
     const KINDS: &'static [Kind];
+    /// Workload is not touched while an object of this capability cannot be written.
+    const GUARDS: bool = false;
     /// What `plan` decides; `render` and `assess` need nothing else.
     type Plan: Send + Sync + 'static;
 

@@ -1,7 +1,7 @@
 //! The list of capabilities, in the order in which they are planned and applied: deny before workload, workload before
 //! route. There is no other list.
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
 use super::{
     Capability, Contributions, Input, credentials::Credentials, database::DatabaseCapability, edge::Edge,
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     conditions::{Reason, Rejection, Verdict, Verdicts},
-    objects::{Desired, Kind},
+    objects::{Desired, Kind, kind},
 };
 
 type Plan = fn(Input<'_>, &mut Contributions, &Verdicts) -> Result<Box<dyn Planned>, Rejection>;
@@ -23,6 +23,8 @@ pub struct Registered {
     pub condition: &'static str,
     /// See [`Capability::KINDS`].
     pub kinds: &'static [Kind],
+    /// See [`Capability::GUARDS`].
+    pub guards: bool,
     /// See [`Capability::plan`].
     pub plan: Plan,
 }
@@ -69,7 +71,7 @@ fn unsupported(kind: Kind) -> Verdict {
 }
 
 const fn entry<C: Capability + 'static>() -> Registered {
-    Registered { name: C::NAME, condition: C::CONDITION, kinds: C::KINDS, plan: plan::<C> }
+    Registered { name: C::NAME, condition: C::CONDITION, kinds: C::KINDS, guards: C::GUARDS, plan: plan::<C> }
 }
 
 fn plan<C: Capability + 'static>(
@@ -95,6 +97,5 @@ pub const fn registry() -> &'static [Registered] {
 
 /// Every kind that any capability writes, once.
 pub fn kinds() -> Vec<Kind> {
-    let all: BTreeSet<Kind> = registry().iter().flat_map(|capability| capability.kinds.iter().copied()).collect();
-    all.into_iter().collect()
+    kind::distinct(registry().iter().flat_map(|capability| capability.kinds.iter().copied()))
 }

@@ -5,7 +5,7 @@
 //! are watched as soon as their CRD is there, without polling.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     api::v1alpha1::HospitalTenant,
     metrics::Metrics,
-    objects::{Kind, Observed},
+    objects::{Kind, Observed, kind},
 };
 
 /// Live view of the cluster. Clones share it; the watches end with the last clone.
@@ -124,7 +124,7 @@ impl Caches {
         let core =
             Arc::new(Core { index: RwLock::default(), wake, commands, unsettled: Mutex::default(), synced, metrics });
         let (tenants, writer) = store();
-        let task = supervisor::supervise(connections.into(), unique(kinds), Arc::clone(&core), writer, inbox);
+        let task = supervisor::supervise(connections.into(), kind::distinct(kinds), Arc::clone(&core), writer, inbox);
         let watches = Arc::new(Watches(tokio::spawn(task).abort_handle()));
         (Self { core, tenants, synced: seen, _watches: watches }, woken)
     }
@@ -154,29 +154,5 @@ impl Caches {
     /// All tenants.
     pub fn tenants(&self) -> Store<HospitalTenant> {
         self.tenants.clone()
-    }
-}
-
-/// One entry per group and kind. Where two declarations share one (records that must outlive the workload are ConfigMaps),
-/// what is removed with the workload names it: deletion of the other is refused by retention, not by its address.
-fn unique(kinds: Vec<Kind>) -> Vec<Kind> {
-    let mut unique = BTreeMap::new();
-    for kind in kinds {
-        let known = unique.entry((kind.group, kind.kind)).or_insert(kind);
-        if kind.retention < known.retention {
-            *known = kind;
-        }
-    }
-    unique.into_values().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::unique;
-    use crate::objects::kind::{CONFIG_MAP, DEPLOYMENT, LEDGER};
-
-    #[test]
-    fn a_kind_that_is_declared_twice_is_watched_once() {
-        assert_eq!(unique(vec![LEDGER, CONFIG_MAP, DEPLOYMENT]), vec![CONFIG_MAP, DEPLOYMENT]);
     }
 }

@@ -152,6 +152,18 @@ impl Error {
         }
     }
 
+    /// Whether only this one object is refused, and the API server takes others.
+    pub fn concerns_one_object(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { code: 400 | 409 | 413 | 422, .. }
+                | Self::DeleteData(_)
+                | Self::Unreadable(_)
+                | Self::Contested { .. }
+                | Self::RestoreSecret { .. }
+        )
+    }
+
     /// Value of the `result` metric label.
     pub fn result(&self) -> &'static str {
         match self {

@@ -144,4 +144,14 @@ impl Desired {
             Self::Keep(at) => at,
         }
     }
+
+    /// Name of the capability that renders it; what is only kept names none.
+    pub fn capability(&self) -> Option<&str> {
+        let object = match self {
+            Self::Apply(object) => object,
+            Self::Generate(generated) => &generated.object,
+            Self::Keep(_) => return None,
+        };
+        object.body.pointer("/metadata/labels")?.get(names::CAPABILITY)?.as_str()
+    }
 }

@@ -4,6 +4,7 @@
 
 use std::{
     cmp::Ordering,
+    collections::BTreeMap,
     fmt,
     hash::{Hash, Hasher},
 };
@@ -142,6 +143,19 @@ impl fmt::Display for Kind {
     }
 }
 
+/// One entry per group and kind. Where two declarations share one (records that must outlive the workload are ConfigMaps),
+/// what is removed with the workload names it: deletion of the other is refused by retention, not by its address.
+pub fn distinct(kinds: impl IntoIterator<Item = Kind>) -> Vec<Kind> {
+    let mut distinct = BTreeMap::new();
+    for kind in kinds {
+        let known = distinct.entry(kind).or_insert(kind);
+        if kind.retention < known.retention {
+            *known = kind;
+        }
+    }
+    distinct.into_values().collect()
+}
+
 /// The tenant's own namespace.
 pub const NAMESPACE: Kind =
     Kind::workload("", "Namespace", "namespaces", "one namespace per hospital, with Pod Security labels")
@@ -207,3 +221,16 @@ pub const CNPG_CLUSTER: Kind =
     Kind::workload("postgresql.cnpg.io", "Cluster", "clusters", "highly available database run by CloudNativePG")
         .data()
         .foreign("clusters.postgresql.cnpg.io");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_that_is_declared_twice_counts_once_and_as_workload() {
+        let [kind] = distinct([LEDGER, CONFIG_MAP])[..] else { panic!("not one kind") };
+        assert_eq!(kind.retention, Retention::Workload);
+        let [kind] = distinct([NETWORK_POLICY, DEFAULT_DENY])[..] else { panic!("not one kind") };
+        assert_eq!(kind.retention, Retention::Workload);
+    }
+}

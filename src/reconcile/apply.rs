@@ -1,7 +1,7 @@
 //! Makes the cluster what a pass wants: writes what differs, in order, then removes what nobody wants any more.
 //!
-//! Guarantees: an object that is as it must be costs no request. The first failure ends the pass, so that nothing is
-//! written whose protection could not be. Objects that hold patient data are never removed.
+//! Guarantees: an object that is as it must be costs no request. Nothing is written whose protection could not be, and
+//! nothing is removed after a failure. Objects that hold patient data are never removed.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -9,46 +9,71 @@ use kube::{ResourceExt, core::DynamicObject};
 
 use super::Context;
 use crate::{
+    capabilities::registry,
     cluster::{Error, needs_rescue},
+    error::ErrorClass,
     names,
     objects::{Desired, Generated, Object, Observed, Ref, kind::Retention},
     tenant::Tenant,
 };
 
 /// Writes everything that differs. What the API server answers becomes part of what was observed.
-pub async fn write(desired: &[Desired], observed: &mut Observed, ctx: &Context) -> Result<usize, Error> {
-    let mut writes = 0;
+///
+/// An object that is refused does not keep others from being repaired; only workload waits while an object that guards it
+/// is refused. Any other failure ends the pass.
+pub async fn write(desired: &[Desired], observed: &mut Observed, ctx: &Context) -> Result<(), Error> {
+    let mut refused: Option<Error> = None;
+    let mut unguarded = false;
     for wanted in desired {
-        if !observed.serves(wanted.at().kind) {
+        if !observed.serves(wanted.at().kind) || (unguarded && !guards(wanted)) {
             continue;
         }
-        match wanted {
-            Desired::Apply(object) => {
-                let live = observed.objects.get(&object.at).map(AsRef::as_ref);
-                if let Some(answer) = ctx.writer.ensure(object, live).await? {
-                    observed.objects.insert(object.at.clone(), Arc::new(answer));
-                    writes += 1;
+        match one(wanted, observed, ctx).await {
+            Ok(()) => {}
+            Err(error) if error.concerns_one_object() => {
+                unguarded |= guards(wanted);
+                // What may pass by itself decides how soon the next pass comes.
+                let sooner = refused.as_ref().is_none_or(|first| first.class() != ErrorClass::Transient);
+                if refused.is_none() || (sooner && error.class() == ErrorClass::Transient) {
+                    refused = Some(error);
                 }
             }
-            Desired::Generate(generated) => writes += usize::from(secret(generated, observed, ctx).await?),
-            Desired::Keep(_) => {}
+            Err(error) => return Err(error),
         }
     }
-    Ok(writes)
+    refused.map_or(Ok(()), Err)
+}
+
+fn guards(wanted: &Desired) -> bool {
+    registry().iter().any(|capability| capability.guards && wanted.capability() == Some(capability.name))
+}
+
+async fn one(wanted: &Desired, observed: &mut Observed, ctx: &Context) -> Result<(), Error> {
+    match wanted {
+        Desired::Apply(object) => {
+            let live = observed.objects.get(&object.at).map(AsRef::as_ref);
+            if let Some(answer) = ctx.writer.ensure(object, live).await? {
+                observed.objects.insert(object.at.clone(), Arc::new(answer));
+            }
+            Ok(())
+        }
+        Desired::Generate(generated) => secret(generated, observed, ctx).await,
+        Desired::Keep(_) => Ok(()),
+    }
 }
 
 /// Makes a Secret that is not there, brings one back that somebody deleted, and marks one again whose labels, annotations
-/// or finalizer somebody changed. Says whether anything was done.
-async fn secret(generated: &Generated, observed: &Observed, ctx: &Context) -> Result<bool, Error> {
+/// or finalizer somebody changed.
+async fn secret(generated: &Generated, observed: &Observed, ctx: &Context) -> Result<(), Error> {
     let at = &generated.object.at;
     if needs_rescue(observed, at) {
         ctx.writer.restore_secret(at).await?;
     } else if let Some(live) = observed.objects.get(at) {
-        return Ok(ctx.writer.ensure(&marks(generated, live), Some(live)).await?.is_some());
+        ctx.writer.ensure(&marks(generated, live), Some(live)).await?;
     } else {
         ctx.writer.generate(generated).await?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Metadata of a Secret that is there. With its UID, so that no empty Secret is made where one has just gone.
@@ -65,18 +90,16 @@ fn marks(generated: &Generated, live: &DynamicObject) -> Object {
 }
 
 /// Removes workload of this hospital that nobody wants any more; `uids` are those of tenants that this one stands for.
-pub async fn prune(tenant: &Tenant, desired: &[Desired], observed: &Observed, ctx: &Context) -> Result<usize, Error> {
+pub async fn prune(tenant: &Tenant, desired: &[Desired], observed: &Observed, ctx: &Context) -> Result<(), Error> {
     let wanted: BTreeSet<&Ref> = desired.iter().map(Desired::at).collect();
-    let mut removed = 0;
     for (at, live) in &observed.objects {
         let ours = owner(live).is_some_and(|uid| uid == tenant.uid || adopted(tenant) == Some(uid));
         if wanted.contains(at) || !ours || !removable(at, live) {
             continue;
         }
         remove(at, live, ctx).await?;
-        removed += 1;
     }
-    Ok(removed)
+    Ok(())
 }
 
 /// Removes all workload of a hospital that is being deleted. Returns what is still there, and what is kept.

@@ -15,7 +15,7 @@ use kube::{ResourceExt, runtime::controller::Action};
 
 use crate::{
     api::v1alpha1::{HospitalTenant, HospitalTenantStatus},
-    cluster::{Caches, Writer},
+    cluster::{self, Caches, Writer},
     conditions::{READY, Reason, Rejection},
     error::Error,
     metrics::Metrics,
@@ -70,10 +70,9 @@ pub async fn reconcile(resource: Arc<HospitalTenant>, ctx: Arc<Context>) -> Resu
     Ok(wake(&pass, paused, now))
 }
 
-async fn apply(pass: &Pass, observed: &mut Observed, ctx: &Context) -> Result<(), Error> {
+async fn apply(pass: &Pass, observed: &mut Observed, ctx: &Context) -> Result<(), cluster::Error> {
     apply::write(&pass.desired, observed, ctx).await?;
-    apply::prune(&pass.tenant, &pass.desired, observed, ctx).await?;
-    Ok(())
+    apply::prune(&pass.tenant, &pass.desired, observed, ctx).await
 }
 
 /// Nothing is applied: what runs stays as it is, and status says why.

@@ -4,8 +4,7 @@
 use crate::{
     capabilities::{Contributions, Input, Planned, registry, release},
     conditions::{Proof, Reason, Rejection, Verdict, Verdicts},
-    names,
-    objects::{Desired, Object, Observed, covers},
+    objects::{Desired, Observed, covers},
     tenant::{Inputs, Tenant},
 };
 
@@ -68,10 +67,8 @@ impl Pass {
     }
 
     fn unwritten(&self, capability: &str, observed: &Observed) -> Option<Verdict> {
-        let mine = |desired: &&Desired| match desired {
-            Desired::Apply(object) => label(object, names::CAPABILITY) == Some(capability),
-            Desired::Generate(_) | Desired::Keep(_) => false,
-        };
+        let mine =
+            |desired: &&Desired| matches!(desired, Desired::Apply(_)) && desired.capability() == Some(capability);
         self.desired.iter().filter(mine).find_map(|desired| {
             let why = difference(desired, observed)?;
             Some(Verdict::unknown(Reason::Progressing, format!("{} is not yet as it must be: {why}", desired.at())))
@@ -97,8 +94,4 @@ fn stamped(desired: Desired) -> Desired {
         Desired::Apply(object) => Desired::Apply(object.stamped()),
         other => other,
     }
-}
-
-fn label<'a>(object: &'a Object, key: &str) -> Option<&'a str> {
-    object.body.get("metadata")?.get("labels")?.get(key)?.as_str()
 }

@@ -39,6 +39,27 @@ const OPEN: char = '\u{F0000}';
 const CLOSE: char = '\u{F0001}';
 const MANGLED: &str = "a secret may not be changed by a filter; use it as it is";
 
+/// Variables of the database, `{{ database.url }}`.
+pub const DATABASE: &str = "database";
+/// Variables of the cache, `{{ cache.url }}`.
+pub const CACHE: &str = "cache";
+/// Variables of all buckets, `{{ buckets.NAME.endpoint }}`.
+pub const BUCKETS: &str = "buckets";
+
+/// Whether a text names a variable of this group, or may do so. A text that does not parse names none: it is rejected
+/// where it is rendered.
+pub fn mentions(text: &str, group: &str) -> bool {
+    if !text.contains("{{") {
+        return false;
+    }
+    let environment = Environment::new();
+    let below = |name: &str, group: &str| name.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'));
+    environment.template_from_str(text).is_ok_and(|template| {
+        let mut used = template.undeclared_variables(true).into_iter();
+        used.any(|name| name == group || below(&name, group) || below(group, &name))
+    })
+}
+
 /// All variables that a template may use, by dotted name.
 #[derive(Clone, Debug)]
 pub struct Variables(BTreeMap<String, Piece>);
@@ -278,4 +299,22 @@ fn split(rendered: &str) -> Result<Text, String> {
         pieces.push(Piece::Text(rest.to_owned()));
     }
     Ok(Text(pieces))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mentions;
+
+    #[test]
+    fn a_text_mentions_the_groups_of_the_variables_that_it_names() {
+        let url = "postgres at {{ database.url }} and {{ buckets.pictures.name | upper }}";
+        assert!(mentions(url, "database") && mentions(url, "buckets.pictures"));
+        for other in ["cache", "buckets.files", "data", "tenant"] {
+            assert!(!mentions(url, other), "{other}");
+        }
+        assert!(!mentions("database.url without an expression", "database"));
+        // Which bucket it is shows only when it runs.
+        assert!(mentions("{{ buckets[tenant.name] }}", "buckets.files"));
+        assert!(!mentions("{{ database.url", "database"));
+    }
 }

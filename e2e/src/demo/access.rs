@@ -19,18 +19,23 @@ const LARGEST_ANSWER: usize = 4 << 20;
 pub struct Access {
     host: String,
     database: String,
-    port: u16,
+    gateway: String,
 }
 
 impl Access {
-    /// Through the gateway's loopback port.
-    pub fn to(hospital: &Hospital, port: u16) -> Self {
-        Self { host: hospital.host.clone(), database: "gnuhealth".to_owned(), port }
+    /// Through the gateway at this address.
+    pub fn to(hospital: &Hospital, gateway: String) -> Self {
+        Self { host: hospital.host.clone(), database: "gnuhealth".to_owned(), gateway }
     }
 
     /// Address for a browser on this machine.
     pub fn url(&self) -> String {
-        format!("http://{}:{}", self.host, self.port)
+        format!("http://{}", self.authority())
+    }
+
+    fn authority(&self) -> String {
+        let port = self.gateway.rsplit_once(':').map_or("80", |(_, port)| port);
+        format!("{}:{port}", self.host)
     }
 
     /// What GNU Health answers to `common.server.version`.
@@ -55,11 +60,11 @@ impl Access {
     }
 
     async fn exchange(&self, path: &str, body: &Value) -> Result<(StatusCode, Value)> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.context("the gateway does not listen")?;
+        let stream = TcpStream::connect(&self.gateway).await.context("the gateway does not listen")?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
         let request = Request::post(path)
-            .header(header::HOST, format!("{}:{}", self.host, self.port))
+            .header(header::HOST, self.authority())
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body.to_string())))?;
         let response = sender.send_request(request).await.context("the gateway closed the connection")?;

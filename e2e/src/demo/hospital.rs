@@ -63,7 +63,7 @@ impl Hospital {
         Ok(Self {
             name: name.to_owned(),
             namespace: format!("his-{name}"),
-            platform: platform(&stage.images.postgres.by_digest(), stage.gateway),
+            platform: stage.site.platform(&stage.images.postgres.by_digest()),
             application: application(&paths::repo_root()?.join(APPLICATION), &stage.images.gnuhealth.by_digest())?,
             tenant: tenant(name, &host),
             host,
@@ -127,26 +127,6 @@ impl Hospital {
         let value = secret.data.unwrap_or_default().remove("value").context("the Secret has no key value")?;
         String::from_utf8(value.0).context("the password is not text")
     }
-}
-
-fn platform(postgres: &str, gateway: u16) -> Value {
-    json!({
-        "apiVersion": "his-operator.io/v1alpha1",
-        "kind": "HospitalPlatform",
-        "metadata": {"name": "default"},
-        "spec": {
-            "gateway": {
-                "name": "hospitals",
-                "namespace": "his-gateway",
-                "podsNamespace": "envoy-gateway-system",
-                "podLabels": {"app.kubernetes.io/managed-by": "envoy-gateway"},
-                "public": {"scheme": "http", "port": gateway},
-            },
-            "dns": {"namespace": "kube-system", "podLabels": {"k8s-app": "kube-dns"}, "port": 5353},
-            "database": {"embeddedImage": postgres},
-            "floors": {"replicas": 2},
-        },
-    })
 }
 
 /// The shipped application with the digest of the image that this machine has made.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::Site;
 use crate::{
-    cluster,
     images::{self, Image, ImageKind},
     parts::{self, Part},
     paths, progress, shell,
@@ -61,12 +61,12 @@ fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     })
 }
 
-/// Makes all images and loads them into both nodes.
-pub fn images(programs: &Programs) -> Result<Images> {
+/// Makes all images and brings them to the nodes.
+pub fn images(programs: &Programs, site: &Site) -> Result<Images> {
     let operator = ImageKind::Operator { operator: programs.operator.clone(), agent: programs.agent.clone() };
     let loaded = |kind: &ImageKind| -> Result<Image> {
         let image = images::ensure(kind)?;
-        cluster::load_image(&image.tar)?;
+        site.load_image(&image.tar)?;
         Ok(image)
     };
     Ok(Images {

@@ -7,17 +7,16 @@ pub mod access;
 pub mod hospital;
 pub mod install;
 pub mod resources;
+mod site;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::{
-    cluster::{self, Ports},
-    progress, shell,
-};
+use crate::{progress, shell};
 use access::Access;
 use hospital::Hospital;
+pub use site::{ExistingArgs, Site};
 
 /// A cluster with the operator on it.
 #[derive(Debug, Clone)]
@@ -28,27 +27,26 @@ pub struct Stage {
     pub programs: install::Programs,
     /// Digests of the images that the hospital needs.
     pub images: install::Images,
-    /// Loopback port of the gateway.
-    pub gateway: u16,
+    /// Where the cluster is.
+    pub site: Site,
 }
 
 /// Cluster, images and operator, from nothing or from whatever is there.
-pub fn stage() -> Result<Stage> {
-    let ports = Ports::default();
-    let kubeconfig = cluster::up(ports)?;
+pub fn stage(site: Site) -> Result<Stage> {
+    let kubeconfig = site.ready()?;
     let programs = install::build()?;
-    let images = install::images(&programs)?;
+    let images = install::images(&programs, &site)?;
     install::charts(&kubeconfig, &images)?;
-    Ok(Stage { kubeconfig, programs, images, gateway: ports.gateway })
+    Ok(Stage { kubeconfig, programs, images, site })
 }
 
 /// Sets everything up, waits until the hospital is served, and shows how to use it.
-pub async fn run() -> Result<()> {
-    let stage = tokio::task::spawn_blocking(stage).await??;
+pub async fn run(site: Site) -> Result<()> {
+    let stage = tokio::task::spawn_blocking(|| stage(site)).await??;
     let hospital = Hospital::st_elsewhere(&stage).await?;
     hospital.apply().await?;
     hospital.ready().await?;
-    let access = Access::to(&hospital, stage.gateway);
+    let access = Access::to(&hospital, stage.site.gateway());
     let version = access.version().await?;
     let password = hospital.admin_password().await?;
     access.login("admin", &password).await?;
@@ -71,8 +69,9 @@ Hospital   {url}/
 Sign in    user admin, password: kubectl -n {namespace} get secret app-admin-password -o go-template='{{{{.data.value | base64decode}}}}'
 Try        curl -s {url}/ -H 'Content-Type: application/json' -d '{{\"id\":1,\"method\":\"common.server.version\",\"params\":[]}}'
 Look       export KUBECONFIG={kubeconfig}; kubectl get his -A; kubectl his status {name}
-Clean up   cargo e2e down
+Clean up   {clean_up}
 ",
+        clean_up = if stage.site.is_local() { "cargo e2e down" } else { "kubectl delete ht --all; helm uninstall -n his-operator-system his-operator" },
         url = access.url(),
         namespace = hospital.namespace,
         name = hospital.name,

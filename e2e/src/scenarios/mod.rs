@@ -1,6 +1,9 @@
 //! What must hold on real nodes with real traffic, one file per subject. Each scenario leaves the hospital as it found it.
 
 mod data;
+mod existing;
+mod external;
+mod killed;
 mod network;
 mod quiet;
 mod release;
@@ -16,10 +19,17 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    demo::{self, Stage, access::Access, hospital::Hospital},
+    cluster::Layout,
+    control_plane::{AuditEvent, requests_in},
+    demo::{self, Site, Stage, access::Access, hospital::Hospital},
     progress,
     verify::Count,
 };
+
+/// The operator, as the API server calls it.
+const OPERATOR: &str = "system:serviceaccount:his-operator-system:his-operator";
+/// Leaders that are killed while one hospital comes up.
+const KILLS: u32 = 3;
 
 /// Where scenarios play.
 pub struct Theatre {
@@ -42,34 +52,48 @@ type Play<'a> = Pin<Box<dyn Future<Output = Result<String>> + Send + 'a>>;
 /// One scenario; what it returns is the evidence.
 struct Scenario {
     name: &'static str,
+    /// It needs more than an API server: logs or programs of the local cluster.
+    local: bool,
     play: for<'a> fn(&'a Theatre) -> Play<'a>,
 }
 
 /// In this order: later ones disturb more.
 const ALL: &[Scenario] = &[
-    Scenario { name: "a hospital is served through the gateway", play: |t| Box::pin(served::login(t)) },
-    Scenario { name: "an unchanged hospital costs no request", play: |t| Box::pin(quiet::unchanged(t)) },
-    Scenario { name: "only declared flows pass", play: |t| Box::pin(network::only_declared(t)) },
-    Scenario { name: "deleted children come back", play: |t| Box::pin(repair::deleted(t)) },
-    Scenario { name: "edited children are put right", play: |t| Box::pin(repair::edited(t)) },
-    Scenario { name: "a new version drops no request", play: |t| Box::pin(release::rolls(t)) },
+    Scenario { name: "a hospital is served through the gateway", local: false, play: |t| Box::pin(served::login(t)) },
+    Scenario { name: "an unchanged hospital costs no request", local: true, play: |t| Box::pin(quiet::unchanged(t)) },
+    Scenario { name: "only declared flows pass", local: false, play: |t| Box::pin(network::only_declared(t)) },
+    Scenario { name: "deleted children come back", local: false, play: |t| Box::pin(repair::deleted(t)) },
+    Scenario { name: "edited children are put right", local: false, play: |t| Box::pin(repair::edited(t)) },
+    Scenario { name: "a new version drops no request", local: false, play: |t| Box::pin(release::rolls(t)) },
     Scenario {
         name: "a failed migration leaves the old version serving",
+        local: false,
         play: |t| Box::pin(release::migration_fails(t)),
     },
-    Scenario { name: "a killed operator is replaced", play: |t| Box::pin(repair::operator_killed(t)) },
-    Scenario { name: "a deleted hospital keeps its data", play: |t| Box::pin(data::kept_and_adopted(t)) },
+    Scenario { name: "a killed operator is replaced", local: false, play: |t| Box::pin(repair::operator_killed(t)) },
+    Scenario {
+        name: "leaders killed while a hospital comes up",
+        local: true,
+        play: |t| Box::pin(killed::often(t, KILLS)),
+    },
+    Scenario { name: "a database that somebody else runs", local: false, play: |t| Box::pin(external::database(t)) },
+    Scenario { name: "the demo on a cluster that exists already", local: true, play: |t| Box::pin(existing::demo(t)) },
+    Scenario { name: "a deleted hospital keeps its data", local: false, play: |t| Box::pin(data::kept_and_adopted(t)) },
 ];
 
 /// Sets the stage and plays all scenarios, or those with `only` in their name.
-pub async fn run(only: Option<&str>) -> Result<Count> {
-    let stage = tokio::task::spawn_blocking(demo::stage).await??;
+pub async fn run(site: Site, only: Option<&str>) -> Result<Count> {
+    let stage = tokio::task::spawn_blocking(|| demo::stage(site)).await??;
     let hospital = Hospital::st_elsewhere(&stage).await?;
     hospital.apply().await?;
     hospital.ready().await?;
-    let theatre = Theatre { access: Access::to(&hospital, stage.gateway), hospital, stage };
+    let theatre = Theatre { access: Access::to(&hospital, stage.site.gateway()), hospital, stage };
     let mut count = Count::default();
     for scenario in ALL.iter().filter(|scenario| only.is_none_or(|only| scenario.name.contains(only))) {
+        if scenario.local && !theatre.stage.site.is_local() {
+            println!("skipped {}: it needs the audit log of the local cluster", scenario.name);
+            continue;
+        }
         let (started, step) = (Instant::now(), progress::step(scenario.name));
         match (scenario.play)(&theatre).await {
             Ok(evidence) => {
@@ -93,6 +117,11 @@ impl Theatre {
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let command = crate::cluster::kubectl(Some(&self.stage.kubeconfig))?.args(arguments);
         tokio::task::spawn_blocking(move || command.output()).await?
+    }
+
+    /// Every answered request that the audit log of the local cluster holds.
+    async fn requests(&self) -> Result<Vec<AuditEvent>> {
+        tokio::task::spawn_blocking(|| requests_in(&Layout::ours()?.audit_log())).await?
     }
 
     /// Asks again and again until the answer is there or the time is over; returns how long it took.

@@ -4,10 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, bail};
 
-use super::Theatre;
-use crate::control_plane::{AuditEvent, requests_in};
+use super::{OPERATOR, Theatre};
+use crate::control_plane::AuditEvent;
 
-const OPERATOR: &str = "system:serviceaccount:his-operator-system:his-operator";
 const WINDOW: Duration = Duration::from_secs(20);
 /// What was started before (a rollout, a new leader) has ended when that long nothing was written.
 const SETTLED: Duration = Duration::from_secs(5);
@@ -17,9 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub async fn unchanged(theatre: &Theatre) -> Result<String> {
     settle(theatre).await?;
     theatre.kubectl(&["annotate", "ht", &theatre.hospital.name, "example.org/touched=once", "--overwrite"]).await?;
-    let before = requests().await?.len();
+    let before = requests(theatre).await?.len();
     tokio::time::sleep(WINDOW).await;
-    let during: Vec<_> = requests().await?.into_iter().skip(before).collect();
+    let during: Vec<_> = requests(theatre).await?.into_iter().skip(before).collect();
     let mut unwanted: BTreeMap<String, usize> = BTreeMap::new();
     for request in during.iter().filter(|request| !is_idle(request)) {
         let what = format!("{} {}/{}", request.verb, request.resource, request.name);
@@ -33,9 +32,9 @@ pub async fn unchanged(theatre: &Theatre) -> Result<String> {
 
 async fn settle(theatre: &Theatre) -> Result<()> {
     let quiet = || async {
-        let before = requests().await?.iter().filter(|request| !is_idle(request)).count();
+        let before = requests(theatre).await?.iter().filter(|request| !is_idle(request)).count();
         tokio::time::sleep(SETTLED).await;
-        let after = requests().await?.iter().filter(|request| !is_idle(request)).count();
+        let after = requests(theatre).await?.iter().filter(|request| !is_idle(request)).count();
         Ok((before == after).then_some(()))
     };
     theatre.eventually("the operator has nothing to do", PATIENCE, quiet).await?;
@@ -43,9 +42,8 @@ async fn settle(theatre: &Theatre) -> Result<()> {
     Ok(())
 }
 
-async fn requests() -> Result<Vec<AuditEvent>> {
-    let all = tokio::task::spawn_blocking(|| requests_in(&crate::cluster::Layout::ours()?.audit_log())).await??;
-    Ok(all.into_iter().filter(|request| request.user == OPERATOR).collect())
+async fn requests(theatre: &Theatre) -> Result<Vec<AuditEvent>> {
+    Ok(theatre.requests().await?.into_iter().filter(|request| request.user == OPERATOR).collect())
 }
 
 /// The lease is renewed, and a watch that has run its time is opened again.

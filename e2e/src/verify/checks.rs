@@ -1,7 +1,5 @@
 //! Checks that need no cluster of nodes, cheapest first.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result, bail};
 
 use super::Count;
@@ -9,9 +7,8 @@ use crate::{
     parts::{self, Part},
     paths, progress,
     shell::{self, Command},
+    tools,
 };
-
-const CARGO_DENY: &str = "0.20.2";
 
 /// One check.
 pub struct Check {
@@ -66,32 +63,9 @@ fn documentation() -> Result<Count> {
 }
 
 fn deny() -> Result<Count> {
-    let program = cargo_deny()?;
+    let program = tools::cargo_deny()?;
     let check = shell::command(program).args(["check", "licenses", "bans", "sources"]).dir(paths::repo_root()?);
     quiet("checking licences, bans and sources", &check)
-}
-
-/// The tool itself, built once per machine and version.
-fn cargo_deny() -> Result<PathBuf> {
-    let home = paths::cache_dir()?.join("tools").join(format!("cargo-deny-{CARGO_DENY}"));
-    let program = home.join("bin/cargo-deny");
-    if !program.is_file() {
-        paths::create_dir(&home)?;
-        let install = cargo(&[
-            "install",
-            "--quiet",
-            "--locked",
-            "--no-default-features",
-            "--version",
-            CARGO_DENY,
-            "cargo-deny",
-            "--root",
-        ])?;
-        // Outside of the checkout, so that its build settings do not apply.
-        let install = install.arg(&home).dir(&home);
-        progress::step("building cargo-deny (once per machine)").run(|_| install.output())?;
-    }
-    Ok(program)
 }
 
 /// Unit, golden, CEL, reconcile, chart and drift tests, on a real API server where they need one.

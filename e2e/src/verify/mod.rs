@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::{cluster, packages, scenarios};
+use crate::{cluster, demo::Site, packages, scenarios};
 pub use count::Count;
 
 /// Debian packages that the tests need beside those of the cluster.
@@ -25,7 +25,7 @@ struct Row {
 }
 
 /// Runs everything, or only what has `only` in its name; an error means that something failed.
-pub async fn run(only: Option<&str>) -> Result<()> {
+pub async fn run(site: Site, only: Option<&str>) -> Result<()> {
     let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
     packages::ensure(&PACKAGES)?;
     let mut rows = Vec::new();
@@ -36,9 +36,10 @@ pub async fn run(only: Option<&str>) -> Result<()> {
     }
     if wanted("scenarios") {
         let started = Instant::now();
-        let result = scenarios::run(None).await;
+        let result = scenarios::run(site.clone(), None).await;
         rows.push(row("scenarios on two nodes", started, result));
-        let down = tokio::task::spawn_blocking(cluster::down).await?;
+        let local = site.is_local();
+        let down = tokio::task::spawn_blocking(move || if local { cluster::down() } else { Ok(()) }).await?;
         if let Err(error) = down {
             rows.push(row("removing the cluster", Instant::now(), Err(error)));
         }

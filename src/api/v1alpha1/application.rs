@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Component, DefinitionStatus, Exception, Resources, WritablePath};
+use super::{Component, Exception, Resources, WritablePath};
 
 /// Topology of one hospital information system, written by the application team.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -17,18 +17,12 @@ use super::{Component, DefinitionStatus, Exception, Resources, WritablePath};
     plural = "hospitalapplications",
     shortname = "happ",
     category = "his",
-    status = "DefinitionStatus",
     doc = "Topology of one hospital information system: versions with images by digest, components, probes, lifecycle steps, generated secrets and dependencies. Texts may contain {{ expressions }}, see the template reference.",
     derive = "PartialEq",
     derive = "Default",
     cel,
     printcolumn(name = "Title", type_ = "string", json_path = ".spec.title"),
     printcolumn(name = "Versions", type_ = "string", json_path = ".spec.versions[*].version"),
-    printcolumn(
-        name = "Accepted",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Accepted")].status"#
-    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::DefinitionStatus;
-
 /// What this cluster offers to hospitals, written by the platform team.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -16,18 +14,12 @@ use super::DefinitionStatus;
     plural = "hospitalplatforms",
     shortname = "hplat",
     category = "his",
-    status = "DefinitionStatus",
     doc = "What this cluster offers to hospitals (gateway, storage, database images, DNS), and the floors that no hospital may go below. Tenants name a platform; the name `default` is used by those that name none.",
     derive = "PartialEq",
     derive = "Default",
     cel,
     printcolumn(name = "Gateway", type_ = "string", json_path = ".spec.gateway.name"),
     printcolumn(name = "StorageClass", type_ = "string", json_path = ".spec.storage.storageClass"),
-    printcolumn(
-        name = "Accepted",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Accepted")].status"#
-    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

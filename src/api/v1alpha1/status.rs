@@ -85,15 +85,3 @@ pub enum JobResult {
     /// It did not; what served before still serves.
     Failed,
 }
-
-/// What the operator thinks of a platform or an application.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DefinitionStatus {
-    /// Generation of the spec that the conditions are about.
-    pub observed_generation: Option<i64>,
-    /// `Accepted`: every reference and template in the spec makes sense.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Vec<Condition>,
-}

@@ -6,12 +6,12 @@ use k8s_openapi::api::core::v1::Secret;
 
 use crate::{
     api::v1alpha1::{GeneratedSecret, SecretKind},
-    capabilities::{Capability, Contributions, Input, Peer, isolation::metadata},
+    capabilities::{Capability, Contributions, Input, Peer, isolation::metadata, release::users},
     conditions::{Reason, Rejection, Verdict, Verdicts},
     objects::{Desired, Generated, Kind, Material, Object, kind},
     tenant::{
         Tenant,
-        template::{secret_key, secret_name},
+        template::{BUCKETS, CACHE, secret_key, secret_name},
     },
 };
 
@@ -41,13 +41,15 @@ impl Capability for Credentials {
         if dependencies.cache.is_some() {
             let cache = bindings.cache.ok_or_else(|| missing("spec.bindings.cache", "a cache"))?;
             foreign.insert(cache.secret);
-            outside(tenant, shared, &cache.cidrs, cache.port.unwrap_or(6379), "cache");
+            let to = Peer::addresses(&cache.cidrs);
+            outside(tenant, shared, CACHE, to, cache.port.unwrap_or(6379));
         }
         for bucket in dependencies.buckets {
             let field = format!("spec.bindings.buckets.{}", bucket.name);
             let binding = bindings.buckets.get(&bucket.name).ok_or_else(|| missing(&field, "a bucket"))?;
             foreign.insert(binding.secret.clone());
-            outside(tenant, shared, &binding.cidrs, port_of(&binding.endpoint), "object store");
+            let to = Peer::addresses(&binding.cidrs);
+            outside(tenant, shared, &format!("{BUCKETS}.{}", bucket.name), to, port_of(&binding.endpoint));
         }
         let own = tenant.application.secrets.iter().map(|secret| generated(tenant, secret)).collect();
         Ok(Plan { own, foreign })
@@ -99,11 +101,11 @@ fn missing(field: &str, what: &str) -> Rejection {
     Rejection::terminal(field, Reason::BindingMissing, message)
 }
 
-/// Everything that runs may reach a bound service.
-fn outside(tenant: &Tenant, shared: &mut Contributions, cidrs: &[String], port: i32, why: &str) {
-    let Some(to) = Peer::addresses(cidrs) else { return };
-    for workload in crate::capabilities::release::workloads(tenant) {
-        shared.flow(Peer::Component(workload), to.clone(), port, why);
+/// What names a bound service in its texts may reach it; nothing else may.
+fn outside(tenant: &Tenant, shared: &mut Contributions, group: &str, to: Option<Peer>, port: i32) {
+    let Some(to) = to else { return };
+    for user in users(tenant, group) {
+        shared.flow(Peer::Component(user), to.clone(), port, format!("bound service {group}"));
     }
 }
 

@@ -11,13 +11,14 @@ use crate::{
     capabilities::{
         Capability, Contributions, Demand, Input, Peer,
         credentials::secret,
-        release::{self, workloads},
+        release::{self, users},
     },
     conditions::{Reason, Rejection, Verdict, Verdicts},
     objects::{Desired, Generated, Kind, Material, kind},
     tenant::{
         Tenant,
         database::{COMPONENT, Database, Login, Mode},
+        template::DATABASE,
     },
 };
 
@@ -66,8 +67,8 @@ impl Capability for DatabaseCapability {
             Mode::External(external) => Peer::addresses(&external.cidrs),
         };
         if let Some(to) = to {
-            for workload in workloads(tenant) {
-                shared.flow(Peer::Component(workload), to.clone(), database.port, "the application's database");
+            for user in users(tenant, DATABASE) {
+                shared.flow(Peer::Component(user), to.clone(), database.port, "the application's database");
             }
         }
         Ok(Some(database))

@@ -4,7 +4,7 @@ use kube::core::DynamicObject;
 
 use crate::{
     api::v1alpha1::{Off, PlatformGateway},
-    capabilities::{Capability, Contributions, Input, Peer, isolation::metadata},
+    capabilities::{Capability, Contributions, Input, Peer, isolation::metadata, release},
     conditions::{Reason, Rejection, Verdict, Verdicts},
     foreign::gateway::{BackendReference, HttpRoute, HttpRouteSpec, Match, ParentReference, PathMatch, Rule},
     objects::{Desired, Kind, Object, field, kind},
@@ -25,6 +25,8 @@ pub enum Plan {
     Off,
     /// The platform has no Gateway, or the application nothing to show.
     Nowhere(Verdict),
+    /// Nothing serves yet: a route would lead to errors, or to an application that is not initialised.
+    Waits,
     /// On the Gateway.
     Routed(PlatformGateway, Vec<Rule>),
 }
@@ -59,12 +61,14 @@ impl Capability for Edge {
                 shared.flow(from, Peer::component(&component.name), port.port, "users through the platform's Gateway");
             }
         }
-        Ok(Plan::Routed(gateway, rules))
+        let exists = input.observed.get(kind::HTTP_ROUTE, &tenant.namespace, ROUTE).is_some();
+        let serves = exists || release::serving_version(input).is_some();
+        Ok(if serves { Plan::Routed(gateway, rules) } else { Plan::Waits })
     }
 
     fn render(plan: &Plan, input: Input<'_>, _: &Contributions) -> Vec<Desired> {
         match plan {
-            Plan::Off | Plan::Nowhere(_) => Vec::new(),
+            Plan::Off | Plan::Nowhere(_) | Plan::Waits => Vec::new(),
             Plan::Routed(gateway, rules) => vec![Desired::Apply(route(input.tenant, gateway, rules))],
         }
     }
@@ -72,6 +76,7 @@ impl Capability for Edge {
     fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
         match plan {
             Plan::Nowhere(verdict) => verdict.clone(),
+            Plan::Waits => Verdict::failed(Reason::Progressing, "the route is made as soon as a version serves"),
             Plan::Off => off(input.tenant).map_or_else(
                 || Verdict::unknown(Reason::NotObserved, "off without a reason"),
                 |off| {

@@ -20,6 +20,7 @@ impl Capability for Isolation {
     const CONDITION: &'static str = "NamespaceIsolated";
     const KINDS: &'static [Kind] =
         &[kind::NAMESPACE, kind::ROLE_BINDING, kind::RESOURCE_QUOTA, kind::LIMIT_RANGE, kind::SERVICE_ACCOUNT];
+    const GUARDS: bool = true;
     type Plan = ();
 
     fn plan(_: Input<'_>, _: &mut Contributions, _: &Verdicts) -> Result<(), Rejection> {

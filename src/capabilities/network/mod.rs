@@ -25,6 +25,7 @@ impl Capability for Network {
     const NAME: &'static str = "network";
     const CONDITION: &'static str = "NetworkDeclared";
     const KINDS: &'static [Kind] = &[kind::DEFAULT_DENY, kind::NETWORK_POLICY];
+    const GUARDS: bool = true;
     type Plan = Plan;
 
     fn plan(input: Input<'_>, _: &mut Contributions, _: &Verdicts) -> Result<Plan, Rejection> {

@@ -17,7 +17,7 @@ use crate::{
     tenant::{Tenant, database::Mode},
 };
 use gate::{Gate, StepKind, Wanted};
-use program::Program;
+use program::{Program, component_uses, step_uses};
 
 pub use assess::{serves, serving_version};
 
@@ -87,13 +87,15 @@ pub fn finished(input: Input<'_>) -> Vec<FinishedJob> {
     history::read(input).0
 }
 
-/// Names of everything that runs for an application: its components and steps.
-pub fn workloads(tenant: &Tenant) -> Vec<String> {
-    let components = tenant.application.components.iter().map(|component| component.name.clone());
-    let Lifecycle { init, migrate } = tenant.application.lifecycle.clone().unwrap_or_default();
-    let init = init.map(|_| StepKind::Init.name().to_owned());
-    let migrate = migrate.map(|_| StepKind::Migrate.name().to_owned());
-    components.chain(init).chain(migrate).collect()
+/// Names of the components and steps that use a dependency: those whose texts name a variable of its group, such as
+/// `database` or `buckets.pictures`.
+pub fn users(tenant: &Tenant, group: &str) -> Vec<String> {
+    let application = &tenant.application;
+    let components = application.components.iter().filter(|component| component_uses(tenant, component, group));
+    let Lifecycle { init, migrate } = application.lifecycle.clone().unwrap_or_default();
+    let steps = [(StepKind::Init, init), (StepKind::Migrate, migrate)];
+    let steps = steps.into_iter().filter(|(_, step)| step.as_ref().is_some_and(|step| step_uses(tenant, step, group)));
+    components.map(|component| component.name.clone()).chain(steps.map(|(kind, _)| kind.name().to_owned())).collect()
 }
 
 fn part(tenant: &Tenant, component: &Component) -> Result<Part, Rejection> {

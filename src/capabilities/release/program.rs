@@ -7,7 +7,7 @@ use crate::{
         Tenant,
         database::Login,
         excepted,
-        template::{Text, Variables},
+        template::{DATABASE, Text, Variables, mentions},
     },
 };
 
@@ -36,7 +36,7 @@ pub struct Program {
     pub ports: Vec<Port>,
     /// Probes.
     pub probes: Probes,
-    /// Secret with the CA of the database; absent when there is no database.
+    /// Secret with the CA of the database; absent where no text names the database.
     pub database_ca: Option<String>,
 }
 
@@ -52,21 +52,70 @@ struct Source<'a> {
     login: Login,
 }
 
+impl<'a> Source<'a> {
+    fn component(component: &'a Component) -> Self {
+        let owner = excepted(&component.exceptions, SecurityRule::SchemaChangesAtRuntime);
+        Self {
+            field: format!("HospitalApplication spec.components[{}]", component.name),
+            name: &component.name,
+            image: &component.image,
+            command: &component.command,
+            args: &component.args,
+            env: &component.env,
+            files: &component.files,
+            exceptions: &component.exceptions,
+            login: if owner { Login::Owner } else { Login::App },
+        }
+    }
+
+    fn step(name: &'a str, step: &'a Step) -> Self {
+        Self {
+            field: format!("HospitalApplication spec.lifecycle.{name}"),
+            name,
+            image: &step.image,
+            command: &step.command,
+            args: &step.args,
+            env: &step.env,
+            files: &step.files,
+            exceptions: &step.exceptions,
+            login: Login::Owner,
+        }
+    }
+
+    /// Own variables after the shared ones that they do not replace.
+    fn all_env(&self, tenant: &'a Tenant) -> impl Iterator<Item = &'a EnvVar> {
+        let own = self.env;
+        tenant.application.env.iter().filter(|shared| !own.iter().any(|own| own.name == shared.name)).chain(own)
+    }
+
+    /// Own files after the shared ones that they do not replace.
+    fn all_files(&self, tenant: &'a Tenant) -> impl Iterator<Item = &'a File> {
+        let own = self.files;
+        tenant.application.files.iter().filter(|shared| !own.iter().any(|own| own.path == shared.path)).chain(own)
+    }
+
+    /// Whether any text names a variable of this group, such as `database` or `buckets.pictures`.
+    fn uses(&self, tenant: &'a Tenant, group: &str) -> bool {
+        let words = self.command.iter().chain(self.args);
+        let env = self.all_env(tenant).map(|var| &var.value);
+        let files = self.all_files(tenant).map(|file| &file.template);
+        words.chain(env).chain(files).any(|text| mentions(text, group))
+    }
+}
+
+/// Whether a component uses a dependency, by the variables that it names.
+pub fn component_uses(tenant: &Tenant, component: &Component, group: &str) -> bool {
+    Source::component(component).uses(tenant, group)
+}
+
+/// Whether a step uses a dependency, by the variables that it names.
+pub fn step_uses(tenant: &Tenant, step: &Step, group: &str) -> bool {
+    Source::step("", step).uses(tenant, group)
+}
+
 /// The program of a component.
 pub fn of_component(tenant: &Tenant, component: &Component) -> Result<Program, Rejection> {
-    let owner = excepted(&component.exceptions, SecurityRule::SchemaChangesAtRuntime);
-    let source = Source {
-        field: format!("HospitalApplication spec.components[{}]", component.name),
-        name: &component.name,
-        image: &component.image,
-        command: &component.command,
-        args: &component.args,
-        env: &component.env,
-        files: &component.files,
-        exceptions: &component.exceptions,
-        login: if owner { Login::Owner } else { Login::App },
-    };
-    let program = program(tenant, &source)?;
+    let program = program(tenant, &Source::component(component))?;
     Ok(Program {
         writable_paths: component.writable_paths.clone(),
         resources: tenant.resources(component),
@@ -78,18 +127,7 @@ pub fn of_component(tenant: &Tenant, component: &Component) -> Result<Program, R
 
 /// The program of a lifecycle step.
 pub fn of_step(tenant: &Tenant, name: &str, step: &Step) -> Result<Program, Rejection> {
-    let source = Source {
-        field: format!("HospitalApplication spec.lifecycle.{name}"),
-        name,
-        image: &step.image,
-        command: &step.command,
-        args: &step.args,
-        env: &step.env,
-        files: &step.files,
-        exceptions: &step.exceptions,
-        login: Login::Owner,
-    };
-    let program = program(tenant, &source)?;
+    let program = program(tenant, &Source::step(name, step))?;
     Ok(Program { writable_paths: step.writable_paths.clone(), resources: tenant.step_resources(step), ..program })
 }
 
@@ -108,7 +146,11 @@ fn program(tenant: &Tenant, source: &Source<'_>) -> Result<Program, Rejection> {
         writable_root: excepted(source.exceptions, SecurityRule::WritableRoot),
         ports: Vec::new(),
         probes: Probes::default(),
-        database_ca: tenant.database.as_ref().map(crate::tenant::Database::ca_secret),
+        database_ca: tenant
+            .database
+            .as_ref()
+            .filter(|_| source.uses(tenant, DATABASE))
+            .map(crate::tenant::Database::ca_secret),
     })
 }
 
@@ -137,8 +179,7 @@ fn env(tenant: &Tenant, variables: &Variables, source: &Source<'_>) -> Result<Ve
         }
         Ok((var.name.clone(), text))
     };
-    let overridden = |shared: &&EnvVar| !source.env.iter().any(|own| own.name == shared.name);
-    tenant.application.env.iter().filter(overridden).chain(source.env).map(variable).collect()
+    source.all_env(tenant).map(variable).collect()
 }
 
 fn files(tenant: &Tenant, variables: &Variables, source: &Source<'_>) -> Result<Vec<(String, Text)>, Rejection> {
@@ -146,8 +187,7 @@ fn files(tenant: &Tenant, variables: &Variables, source: &Source<'_>) -> Result<
         let field = format!("{}.files[{}]", source.field, file.path);
         Ok((file.path.clone(), variables.render(&field, &file.template)?))
     };
-    let overridden = |shared: &&File| !source.files.iter().any(|own| own.path == shared.path);
-    tenant.application.files.iter().filter(overridden).chain(source.files).map(file).collect()
+    source.all_files(tenant).map(file).collect()
 }
 
 /// Kubernetes expands `$(NAME)` in commands, arguments and environment; a doubled dollar stands for one.
