@@ -14,6 +14,7 @@
     )
 )]
 
+pub mod bench;
 pub mod cluster;
 pub mod control_plane;
 pub mod demo;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use e2e::cluster::{self, Ports};
 use e2e::parts::{self, Part};
-use e2e::{demo, forward, netpol, scenarios, verify};
+use e2e::{bench, demo, forward, netpol, scenarios, verify};
 
 /// A real two-node Kubernetes on this machine, and what runs on it.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ enum Command {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Measure the operator beside a raw client, a hand-written controller, kro and Helm.
+    BenchOperator(bench::Options),
     /// Run the scenarios on the two nodes, and leave the cluster up.
     Scenarios {
         /// Only scenarios with this in their name.
@@ -56,6 +58,8 @@ enum Command {
     },
     /// Build every program of the cluster without starting it.
     Parts,
+    #[command(hide = true)]
+    BenchRaw(bench::RawOptions),
     #[command(hide = true)]
     Forward(PortArgs),
     #[command(hide = true)]
@@ -109,6 +113,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             println!("{} passed, {} failed", count.passed, count.failed);
             return Ok(if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::BenchOperator(options) => runtime()?.block_on(bench::run(options))?,
+        Command::BenchRaw(options) => runtime()?.block_on(bench::raw(options))?,
         Command::Down => cluster::down()?,
         Command::Status => print!("{}", cluster::status()?),
         Command::LoadImage { tars } => tars.iter().try_for_each(|tar| cluster::load_image(tar))?,
