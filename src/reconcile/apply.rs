@@ -7,48 +7,68 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use kube::{ResourceExt, core::DynamicObject};
 
-use super::Context;
+use super::{Context, pass::Pass};
 use crate::{
     cluster::{Error, needs_rescue},
     names,
-    objects::{Desired, Generated, Object, Observed, Ref, kind::Retention},
+    objects::{
+        Desired, Generated, Object, Observed, Ref,
+        kind::{self, Retention},
+    },
     tenant::Tenant,
 };
 
+/// How far a pass came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// Everything is written.
+    End,
+    /// What lets the operator into the namespace is written. The rest waits until its rights have arrived and everything in
+    /// the namespace was seen, which wakes the hospital: nothing is sent that would only be refused.
+    Door,
+}
+
 /// Writes everything that differs. What the API server answers becomes part of what was observed.
-pub async fn write(desired: &[Desired], observed: &mut Observed, ctx: &Context) -> Result<usize, Error> {
-    let mut writes = 0;
-    for wanted in desired {
+pub async fn write(pass: &Pass, known: bool, observed: &mut Observed, ctx: &Context) -> Result<Reached, Error> {
+    // No status was ever written, so no pass has ever ended; what is taken over is not new.
+    let first = pass.tenant.status.observed_generation.is_none() && pass.tenant.spec.adopt.is_none();
+    for wanted in &pass.desired {
+        if !known && ![kind::NAMESPACE, kind::ROLE_BINDING].contains(&wanted.at().kind) {
+            return Ok(Reached::Door);
+        }
         if !observed.serves(wanted.at().kind) {
             continue;
         }
-        match wanted {
+        let answer = match wanted {
             Desired::Apply(object) => {
-                let live = observed.objects.get(&object.at).map(AsRef::as_ref);
-                if let Some(answer) = ctx.writer.ensure(object, live).await? {
-                    observed.objects.insert(object.at.clone(), Arc::new(answer));
-                    writes += 1;
-                }
+                ctx.writer.ensure(object, observed.objects.get(&object.at).map(AsRef::as_ref)).await?
             }
-            Desired::Generate(generated) => writes += usize::from(secret(generated, observed, ctx).await?),
-            Desired::Keep(_) => {}
+            Desired::Generate(generated) => secret(generated, first, observed, ctx).await?,
+            Desired::Keep(_) => None,
+        };
+        if let Some(answer) = answer {
+            ctx.caches.learn(wanted.at().kind, &answer);
+            observed.objects.insert(wanted.at().clone(), Arc::new(answer));
         }
     }
-    Ok(writes)
+    Ok(Reached::End)
 }
 
 /// Makes a Secret that is not there, brings one back that somebody deleted, and marks one again whose labels, annotations
-/// or finalizer somebody changed. Says whether anything was done.
-async fn secret(generated: &Generated, observed: &Observed, ctx: &Context) -> Result<bool, Error> {
+/// or finalizer somebody changed. Returns what was made of it, without its content.
+async fn secret(
+    generated: &Generated,
+    first: bool,
+    observed: &Observed,
+    ctx: &Context,
+) -> Result<Option<DynamicObject>, Error> {
     let at = &generated.object.at;
     if needs_rescue(observed, at) {
-        ctx.writer.restore_secret(at).await?;
-    } else if let Some(live) = observed.objects.get(at) {
-        return Ok(ctx.writer.ensure(&marks(generated, live), Some(live)).await?.is_some());
-    } else {
-        ctx.writer.generate(generated).await?;
+        return ctx.writer.restore_secret(at).await.map(|_whole| None);
     }
-    Ok(true)
+    let Some(live) = observed.objects.get(at) else { return ctx.writer.generate(generated, first).await };
+    let answer = ctx.writer.ensure(&marks(generated, live), Some(live)).await?;
+    Ok(answer.map(|secret| DynamicObject { data: serde_json::Value::Null, types: None, ..secret }))
 }
 
 /// Metadata of a Secret that is there. With its UID, so that no empty Secret is made where one has just gone.
