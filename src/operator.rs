@@ -248,10 +248,6 @@ struct Failure {
 async fn attempt(tenant: Arc<HospitalTenant>, context: Arc<Context>, desk: Arc<Desk>) -> Result<Action, Failure> {
     let name = tenant.name_any();
     let serial = desk.started(&name);
-    // What is in its namespace is not known yet; that it is known wakes it again.
-    if !context.caches.is_settled(&tenant) {
-        return Ok(Action::await_change());
-    }
     let span = tracing::info_span!("reconcile", tenant = name, reconcile = serial);
     let metrics = Arc::clone(&desk.metrics);
     let task = async move {

@@ -249,11 +249,11 @@ async fn a_credential_is_made_once_and_comes_back_with_its_value_when_deleted() 
     let wanted = generated("database");
     let at = wanted.object.at.clone();
 
-    writer.generate(&wanted).await.unwrap();
+    writer.generate(&wanted, false).await.unwrap();
     let first = secrets.get("database").await.unwrap();
     assert_eq!((content(&first)["password"].len(), content(&first)["user"].as_slice()), (24, b"app".as_slice()));
     assert_eq!((first.immutable, first.finalizers()), (Some(true), [names::KEEP_FINALIZER.to_owned()].as_slice()));
-    writer.generate(&wanted).await.unwrap();
+    writer.generate(&wanted, false).await.unwrap();
     assert_eq!(content(&secrets.get("database").await.unwrap()), content(&first));
     assert_eq!(metrics.writes("delete", "Secret", "ok"), 0);
 
@@ -279,7 +279,7 @@ async fn a_credential_is_made_once_and_comes_back_with_its_value_when_deleted() 
     let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
     secrets.patch("database", &PatchParams::default(), &free).await.unwrap();
     assert!(secrets.get_opt("database").await.unwrap().is_none());
-    writer.generate(&wanted).await.unwrap();
+    writer.generate(&wanted, false).await.unwrap();
     assert_eq!(content(&secrets.get("database").await.unwrap()), content(&first));
     assert!(secrets.get_opt(&twin_of(&at).name).await.unwrap().is_none());
     assert!(!needs_rescue(&his_operator::objects::Observed::default(), &at));

@@ -8,7 +8,11 @@ use clap::{Args, Parser, Subcommand};
 use e2e::cluster::{self, Ports};
 use e2e::demo::{self, ExistingArgs, Site};
 use e2e::parts::{self, Part};
+<<<<<<< HEAD
 use e2e::{artifact, forward, netpol, scenarios, verify};
+=======
+use e2e::{bench, demo, forward, netpol, scenarios, verify};
+>>>>>>> w-bench
 
 /// A real two-node Kubernetes on this machine, and what runs on it.
 #[derive(Debug, Parser)]
@@ -35,6 +39,8 @@ enum Command {
         #[command(flatten)]
         existing: ExistingArgs,
     },
+    /// Measure the operator beside a raw client, a hand-written controller, kro and Helm.
+    BenchOperator(bench::Options),
     /// Run the scenarios on the two nodes, and leave the cluster up.
     Scenarios {
         /// Only scenarios with this in their name.
@@ -70,6 +76,8 @@ enum Command {
     },
     /// Build every program of the cluster without starting it.
     Parts,
+    #[command(hide = true)]
+    BenchRaw(bench::RawOptions),
     #[command(hide = true)]
     Forward(PortArgs),
     #[command(hide = true)]
@@ -122,6 +130,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             println!("{} passed, {} failed", count.passed, count.failed);
             return Ok(if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::BenchOperator(options) => runtime()?.block_on(bench::run(options))?,
+        Command::BenchRaw(options) => runtime()?.block_on(bench::raw(options))?,
         Command::Down => cluster::down()?,
         Command::Status => print!("{}", cluster::status()?),
         Command::LoadImage { tars } => tars.iter().try_for_each(|tar| cluster::load_image(tar))?,

@@ -12,6 +12,7 @@ use std::{
 use futures::{Stream, channel::mpsc};
 use kube::{
     ResourceExt,
+    core::DynamicObject,
     runtime::reflector::{ObjectRef, Store, store},
 };
 use tokio::{sync::watch, task::AbortHandle};
@@ -146,9 +147,25 @@ impl Caches {
         *self.synced.borrow()
     }
 
-    /// Whether the watches of this tenant's own namespace have had their first answer; the tenant is woken when they have.
+    /// Whether no first answer about this tenant's own namespace is out; the tenant is woken when the last one comes.
     pub fn is_settled(&self, tenant: &HospitalTenant) -> bool {
-        self.core.read(|index| index.is_settled(&tenant.name_any()))
+        self.core.read(|index| index.doors.is_settled(&tenant.name_any()))
+    }
+
+    /// Whether the operator's rights in this tenant's namespace have arrived and everything in it was seen: only then does
+    /// absence prove anything. The tenant is woken when that becomes true.
+    pub fn is_known(&self, tenant: &HospitalTenant) -> bool {
+        self.core.read(|index| index.doors.is_known(&tenant.name_any()))
+    }
+
+    /// Why this tenant's namespace stays unknown, in words.
+    pub fn refusal(&self, tenant: &HospitalTenant) -> Option<String> {
+        self.core.read(|index| index.doors.refusal(&tenant.name_any()).map(str::to_owned))
+    }
+
+    /// Notes the API server's answer to a write, so that the next look sees it, and no event about it wakes anybody.
+    pub fn learn(&self, kind: Kind, answer: &DynamicObject) {
+        self.core.change(|index| index.learn(kind, answer));
     }
 
     /// All tenants.

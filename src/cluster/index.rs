@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
+    doors::Doors,
     packed::Packed,
     pods,
     tenants::{Definition, Tenants},
@@ -61,17 +62,14 @@ pub(super) struct Index {
     problems: BTreeMap<String, BTreeMap<String, Vec<Problem>>>,
     /// CRDs whose kind the API server has listed for us.
     served: BTreeSet<String>,
-    /// Tenants whose namespace lets the operator in.
-    entered: BTreeSet<String>,
-    /// Tenants whose namespace is watched.
-    watched: BTreeSet<String>,
-    /// First answers that are still out, by tenant.
-    pending: BTreeMap<String, BTreeSet<Kind>>,
+    pub(super) doors: Doors,
 }
 
 #[derive(Debug)]
 struct Entry {
     tenant: String,
+    /// Its resource version, which only grows; 0 when it has none.
+    version: u64,
     object: Packed,
 }
 
@@ -99,17 +97,21 @@ fn tenant_of(kind: Kind, object: &DynamicObject) -> Option<String> {
 impl Index {
     /// An object was seen.
     pub(super) fn apply(&mut self, kind: Kind, object: DynamicObject) -> Effects {
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let (namespace, name, version) = (object.namespace().unwrap_or_default(), object.name_any(), version(&object));
+        if self.is_older(kind, (&namespace, &name), version) {
+            return Effects::default();
+        }
         let Some(tenant) = tenant_of(kind, &object) else {
-            return self.remove(kind, &(namespace, name));
+            return self.remove(kind, &(namespace, name), version);
         };
         let lets_in = kind.kind == "RoleBinding" && lets_in(&object);
-        let object = stripped(object);
+        let object = stripped(kind, object);
         let Some(packed) = Packed::new(&object, self.like.entry(kind).or_insert_with(|| Arc::from([]))) else {
             return Effects::default();
         };
         let place = self.objects.entry(namespace).or_default();
-        let before = place.insert((kind, name), Entry { tenant: tenant.clone(), object: packed.clone() });
+        let entry = Entry { tenant: tenant.clone(), version, object: packed.clone() };
+        let before = place.insert((kind, name), entry);
         let mut wake = BTreeSet::new();
         match before {
             Some(before) if before.tenant == tenant && before.object.same(&packed) => {}
@@ -117,20 +119,38 @@ impl Index {
             None => wake.extend([tenant.clone()]),
         }
         if lets_in {
-            self.entered.insert(tenant.clone());
+            self.doors.open(&tenant);
         }
         self.concerning(wake, &tenant)
     }
 
-    /// An object has gone, or no longer carries our labels.
-    pub(super) fn remove(&mut self, kind: Kind, (namespace, name): &Key) -> Effects {
+    /// The API server's answer to a write of ours: the watch will tell the same, and wakes nobody then. Whoever wrote knows
+    /// already.
+    pub(super) fn learn(&mut self, kind: Kind, object: &DynamicObject) -> Effects {
+        if version(object) == 0 {
+            return Effects::default();
+        }
+        Effects { wake: BTreeSet::new(), ..self.apply(kind, object.clone()) }
+    }
+
+    /// Whether something newer is known at that address.
+    fn is_older(&self, kind: Kind, (namespace, name): (&str, &str), version: u64) -> bool {
+        let known = self.objects.get(namespace).and_then(|place| place.get(&(kind, name.to_owned())));
+        version > 0 && known.is_some_and(|known| known.version > version)
+    }
+
+    /// An object has gone, or no longer carries our labels; `version` is that of its end, 0 when that is not known.
+    pub(super) fn remove(&mut self, kind: Kind, (namespace, name): &Key, version: u64) -> Effects {
+        if self.is_older(kind, (namespace, name), version) {
+            return Effects::default();
+        }
         let Some(place) = self.objects.get_mut(namespace) else { return Effects::default() };
         let Some(entry) = place.remove(&(kind, name.clone())) else { return Effects::default() };
         if place.is_empty() {
             self.objects.remove(namespace);
         }
         if kind.kind == "RoleBinding" && entry.object.unpack().is_some_and(|binding| lets_in(&binding)) {
-            self.entered.remove(&entry.tenant);
+            self.doors.close(&entry.tenant);
         }
         self.concerning([entry.tenant.clone()].into(), &entry.tenant)
     }
@@ -147,7 +167,7 @@ impl Index {
             })
             .filter(|key| !seen.contains(key))
             .collect();
-        gone.iter().map(|key| self.remove(source.kind, key)).collect()
+        gone.iter().map(|key| self.remove(source.kind, key, 0)).collect()
     }
 
     /// The API server has listed a foreign kind, or no longer serves it.
@@ -238,38 +258,28 @@ impl Index {
     /// Adds whether this tenant's namespace has to be watched from now on.
     fn concerning(&mut self, mut wake: BTreeSet<String>, tenant: &str) -> Effects {
         wake.retain(|name| self.tenants.contains(name));
-        let wanted = self.entered.contains(tenant) && self.tenants.contains(tenant);
-        let changed = if wanted { self.watched.insert(tenant.to_owned()) } else { self.watched.remove(tenant) };
-        Effects { wake, namespace: changed.then(|| (tenant.to_owned(), wanted)) }
+        let turned = self.doors.turned(tenant, self.tenants.contains(tenant));
+        Effects { wake, namespace: turned.map(|wanted| (tenant.to_owned(), wanted)) }
     }
 
-    /// These kinds of a tenant are asked for; until they are answered, absence proves nothing.
-    pub(super) fn ask(&mut self, tenant: &str, kinds: impl IntoIterator<Item = Kind>) {
-        self.pending.insert(tenant.to_owned(), kinds.into_iter().collect());
-    }
-
-    /// A kind of a tenant was answered, or refused.
+    /// A kind of a tenant was answered.
     pub(super) fn answered(&mut self, tenant: &str, kind: Kind) -> Effects {
-        let Some(kinds) = self.pending.get_mut(tenant) else { return Effects::default() };
-        kinds.remove(&kind);
-        if !kinds.is_empty() {
-            return Effects::default();
-        }
-        self.pending.remove(tenant);
-        Effects::wake([tenant.to_owned()].into())
+        if self.doors.answered(tenant, kind) { Effects::wake([tenant.to_owned()].into()) } else { Effects::default() }
+    }
+
+    /// A kind of a tenant is refused; `why` is given when it has been for a while.
+    pub(super) fn refused(&mut self, tenant: &str, kind: Kind, why: Option<&str>) -> Effects {
+        self.doors.refused(tenant, kind);
+        let news = why.is_some_and(|why| self.doors.stays_refused(tenant, why));
+        if news { Effects::wake([tenant.to_owned()].into()) } else { Effects::default() }
     }
 
     /// The namespace of a tenant is no longer watched.
     pub(super) fn forget(&mut self, tenant: &str) {
-        self.pending.remove(tenant);
+        self.doors.forget(tenant);
         if let Some(place) = self.objects.get_mut(&names::namespace(tenant)) {
             place.retain(|(kind, _), _| kind.watch != Watch::TenantMetadata);
         }
-    }
-
-    /// Whether absence of an object of this tenant means that it is not there.
-    pub(super) fn is_settled(&self, tenant: &str) -> bool {
-        !self.pending.contains_key(tenant)
     }
 
     /// One tenant's view.
@@ -320,11 +330,19 @@ fn lets_in(binding: &DynamicObject) -> bool {
     binding.data.pointer("/roleRef/name").and_then(serde_json::Value::as_str) == Some(names::TENANT_ROLE)
 }
 
-/// Without what nobody reads and what only costs memory.
-fn stripped(mut object: DynamicObject) -> DynamicObject {
+/// Position in the order of all changes.
+pub(super) fn version(object: &DynamicObject) -> u64 {
+    object.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+/// Without what nobody reads, what nobody may keep, and what only costs memory.
+fn stripped(kind: Kind, mut object: DynamicObject) -> DynamicObject {
     object.metadata.managed_fields = None;
     if let Some(annotations) = &mut object.metadata.annotations {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    if kind.watch == Watch::TenantMetadata {
+        (object.types, object.data) = (None, serde_json::Value::Null);
     }
     object
 }

@@ -43,7 +43,7 @@ fn a_changed_child_wakes_its_tenant_and_an_unchanged_one_nobody() {
     let seen = index.observe(&tenant("a", "2026-01-01T00:00:00Z", "a.example.org"));
     assert_eq!(seen.get(CONFIG_MAP, "his-a", "web"), Some(&child));
     assert!(index.observe(&tenant("b", "2026-01-01T00:00:00Z", "b.example.org")).objects.is_empty());
-    assert_eq!(index.remove(CONFIG_MAP, &("his-a".to_owned(), "web".to_owned())).wake, set(&["a"]));
+    assert_eq!(index.remove(CONFIG_MAP, &("his-a".to_owned(), "web".to_owned()), 0).wake, set(&["a"]));
 }
 
 #[test]
@@ -101,18 +101,59 @@ fn a_namespace_is_watched_from_its_binding_until_the_tenant_or_the_binding_goes(
     assert_eq!(index.tenant_gone("a").namespace, Some(("a".to_owned(), false)));
     assert_eq!(index.tenant(&tenant("a", "2026-01-01T00:00:00Z", "x")).namespace, Some(("a".to_owned(), true)));
     let key = ("his-a".to_owned(), "operator".to_owned());
-    assert_eq!(index.remove(ROLE_BINDING, &key).namespace, Some(("a".to_owned(), false)));
+    assert_eq!(index.remove(ROLE_BINDING, &key, 0).namespace, Some(("a".to_owned(), false)));
 }
 
 #[test]
-fn absence_of_secrets_proves_nothing_before_the_first_answer() {
+fn a_tenant_is_woken_when_its_namespace_becomes_known_and_when_it_stays_refused() {
     let mut index = with_tenants(&["a"]);
-    assert!(index.is_settled("a"));
-    index.ask("a", [SECRET]);
-    assert!(!index.is_settled("a"));
+    index.apply(ROLE_BINDING, binding("a"));
+    index.doors.ask("a", [SECRET]);
     assert_eq!(index.answered("a", SECRET).wake, set(&["a"]));
-    assert!(index.is_settled("a"));
     assert_eq!(index.answered("a", SECRET), Effects::default());
+    assert_eq!(index.refused("a", SECRET, None), Effects::default());
+    assert_eq!(index.refused("a", SECRET, Some("forbidden")).wake, set(&["a"]));
+    assert_eq!(index.refused("a", SECRET, Some("forbidden")), Effects::default());
+}
+
+fn at_version(version: &str) -> DynamicObject {
+    let mut child = object(CONFIG_MAP, "his-a", "web", Some("a"));
+    child.metadata.resource_version = Some(version.to_owned());
+    child.data = json!({"data": {"version": version}});
+    child
+}
+
+#[test]
+fn an_answer_to_our_own_write_is_seen_at_once_and_its_event_wakes_nobody() {
+    let mut index = with_tenants(&["a"]);
+    assert_eq!(index.learn(CONFIG_MAP, &at_version("7")), Effects::default());
+    let seen = index.observe(&tenant("a", "2026-01-01T00:00:00Z", "a.example.org"));
+    assert_eq!(seen.get(CONFIG_MAP, "his-a", "web"), Some(&at_version("7")));
+    assert_eq!(index.apply(CONFIG_MAP, at_version("7")).wake, set(&[]));
+    assert_eq!(index.apply(CONFIG_MAP, at_version("8")).wake, set(&["a"]));
+}
+
+#[test]
+fn what_is_older_than_what_is_known_changes_nothing() {
+    let mut index = with_tenants(&["a"]);
+    index.apply(CONFIG_MAP, at_version("10"));
+    assert_eq!(index.apply(CONFIG_MAP, at_version("9")), Effects::default());
+    assert_eq!(index.learn(CONFIG_MAP, &at_version("9")), Effects::default());
+    let key = ("his-a".to_owned(), "web".to_owned());
+    assert_eq!(index.remove(CONFIG_MAP, &key, 9), Effects::default(), "the end of a predecessor");
+    let seen = index.observe(&tenant("a", "2026-01-01T00:00:00Z", "a.example.org"));
+    assert_eq!(seen.get(CONFIG_MAP, "his-a", "web"), Some(&at_version("10")));
+    assert_eq!(index.remove(CONFIG_MAP, &key, 11).wake, set(&["a"]));
+}
+
+#[test]
+fn content_of_a_secret_is_never_kept() {
+    let mut index = with_tenants(&["a"]);
+    let mut secret = object(SECRET, "his-a", "app", Some("a"));
+    secret.metadata.resource_version = Some("3".to_owned());
+    index.learn(SECRET, &secret);
+    let seen = index.observe(&tenant("a", "2026-01-01T00:00:00Z", "a.example.org"));
+    assert_eq!(seen.get(SECRET, "his-a", "app").unwrap().data, serde_json::Value::Null);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use kube::{
 use super::{
     caches::Core,
     follow::{Sink, code},
-    index::{Key, Source},
+    index::{Key, Source, version},
     supervisor::Command,
 };
 use crate::{names, objects::Kind};
@@ -34,11 +34,16 @@ pub(super) struct Objects {
     core: Arc<Core>,
     source: Source,
     seen: BTreeSet<Key>,
+    /// In a row.
+    failures: u32,
 }
+
+/// Failures in a row after which a person is told: several seconds, as each wait doubles.
+const LASTING: u32 = 7;
 
 impl Objects {
     pub(super) fn new(core: Arc<Core>, source: Source) -> Self {
-        Self { core, source, seen: BTreeSet::new() }
+        Self { core, source, seen: BTreeSet::new(), failures: 0 }
     }
 
     /// The tenant whose namespace this source is.
@@ -68,6 +73,7 @@ impl Sink for Objects {
                 self.core.change(|index| index.apply(kind, object));
             }
             Event::InitDone => {
+                self.failures = 0;
                 let seen = std::mem::take(&mut self.seen);
                 self.core.change_all(|index| index.retain(&self.source, &seen));
                 if let Some(crd) = kind.crd {
@@ -76,14 +82,24 @@ impl Sink for Objects {
                 self.answered();
             }
             Event::Apply(object) => self.core.change(|index| index.apply(kind, object)),
-            Event::Delete(object) => self.core.change(|index| index.remove(kind, &key(&object))),
+            Event::Delete(object) => {
+                self.core.change(|index| index.remove(kind, &key(&object), version(&object)));
+            }
         }
     }
 
     fn failed(&mut self, error: &Error) {
-        // A foreign kind, or one in a tenant's namespace, may stay away for ever without holding up the rest; a built-in
-        // one only when the API server says clearly that it will not give it.
-        if self.source.kind.crd.is_some() || self.tenant().is_some() || matches!(code(error), Some(403..=405)) {
+        self.failures = self.failures.saturating_add(1);
+        let (kind, refused) = (self.source.kind, matches!(code(error), Some(401 | 403..=405)));
+        if let Some(tenant) = self.tenant() {
+            // Holds up its tenant alone: what cannot be seen there must not be taken for absent.
+            let why = (self.failures >= LASTING).then(|| format!("watch of {}: {error}", kind.kind));
+            if refused || why.is_some() {
+                self.core.change(|index| index.refused(tenant, kind, why.as_deref()));
+            }
+        } else if kind.crd.is_some() || refused {
+            // A foreign kind may stay away for ever without holding up the rest; a built-in one only when the API server says
+            // clearly that it will not give it.
             self.answered();
         }
     }
@@ -97,7 +113,7 @@ impl Sink for Metadata {
 
     fn event(&mut self, event: Event<Self::Object>) {
         let full = |object: Self::Object| DynamicObject {
-            types: object.types,
+            types: None,
             metadata: object.metadata,
             data: serde_json::Value::Null,
         };

@@ -164,7 +164,7 @@ impl Supervisor {
         let kinds: Vec<Kind> = self.kinds.iter().filter(|kind| kind.watch == Watch::TenantMetadata).copied().collect();
         let namespace = names::namespace(&tenant);
         self.core.change(|index| {
-            index.ask(&tenant, kinds.iter().copied());
+            index.doors.ask(&tenant, kinds.iter().copied());
             super::index::Effects::default()
         });
         let client = self.connections.of_namespace(&namespace);

@@ -28,6 +28,8 @@ pub(super) struct Tenants {
 struct Known {
     /// Changes with everything that a reconcile may look at, so not with status.
     fingerprint: u64,
+    /// Whether it carries our finalizer.
+    held: bool,
     rank: Rank,
     hosts: BTreeSet<String>,
     platform: String,
@@ -40,7 +42,9 @@ fn known(tenant: &HospitalTenant) -> Known {
     let mut hasher = DefaultHasher::new();
     let created = metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()).unwrap_or_default();
     let uid = metadata.uid.clone().unwrap_or_default();
-    (&uid, metadata.generation, &metadata.labels, &metadata.annotations, &metadata.finalizers).hash(&mut hasher);
+    // That we hold it is news only to whoever did not do it.
+    let others: Vec<&String> = tenant.finalizers().iter().filter(|finalizer| *finalizer != names::FINALIZER).collect();
+    (&uid, metadata.generation, &metadata.labels, &metadata.annotations, &others).hash(&mut hasher);
     metadata.deletion_timestamp.is_some().hash(&mut hasher);
     let condition = tenant
         .status
@@ -49,6 +53,7 @@ fn known(tenant: &HospitalTenant) -> Known {
         .find(|condition| condition.type_ == conditions::READY);
     Known {
         fingerprint: hasher.finish(),
+        held: others.len() < tenant.finalizers().len(),
         rank: (created, uid),
         hosts: wanted(tenant),
         platform: tenant.spec.platform.clone().unwrap_or_else(|| names::DEFAULT_PLATFORM.to_owned()),
@@ -79,7 +84,7 @@ impl Tenants {
             wake.append(&mut self.hosts.replace(&name, &after.rank, &BTreeSet::new(), &after.hosts));
             wake
         };
-        if before.fingerprint != after.fingerprint {
+        if before.fingerprint != after.fingerprint || (before.held && !after.held) {
             wake.insert(name.clone());
         }
         self.known.insert(name, after);

@@ -120,28 +120,30 @@ impl Writer {
         Ok(answer)
     }
 
-    /// Creates a Secret with fresh values, immutable and kept by a finalizer. One that exists, or waits to be restored, is left
-    /// as it is: its values are in use.
-    pub async fn generate(&self, generated: &Generated) -> Result<(), Error> {
+    /// Creates a Secret with fresh values, immutable and kept by a finalizer; returns it without its values if it was made.
+    /// One that exists, or waits to be restored, is left as it is: its values are in use. `first` says that this hospital
+    /// never had one, so that none can wait to be restored.
+    pub async fn generate(&self, generated: &Generated, first: bool) -> Result<Option<DynamicObject>, Error> {
         let at = &generated.object.at;
-        if self.read_secret(&keep::twin_of(at)).await?.is_some() {
-            return self.restore_secret(at).await.map(|_whole| ());
+        if !first && self.read_secret(&keep::twin_of(at)).await?.is_some() {
+            return self.restore_secret(at).await.map(|_whole| None);
         }
         let (entropy, values, now) = (Arc::clone(&self.entropy), generated.values.clone(), self.clock.now());
         let made = tokio::task::spawn_blocking(move || entropy.make(&values, now)).await;
         let made = made.map_err(|_| crate::ports::Error::ReadRandom)??;
-        self.post(Verb::Create, at, filled(&generated.object, &made)).await
+        let answer = self.post(Verb::Create, at, filled(&generated.object, &made)).await?;
+        Ok(answer.map(|secret| DynamicObject { data: Value::Null, types: None, ..secret }))
     }
 
-    /// POST; an object that exists already is a success.
-    pub(super) async fn post(&self, verb: Verb, at: &Ref, body: Value) -> Result<(), Error> {
+    /// POST; an object that exists already is a success, and `None`.
+    pub(super) async fn post(&self, verb: Verb, at: &Ref, body: Value) -> Result<Option<DynamicObject>, Error> {
         let Ok(object) = serde_json::from_value::<DynamicObject>(body) else {
             return Err(Error::Unreadable(at.to_string()));
         };
         let parameters = PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() };
         match self.send(verb, at, self.api(at).create(&parameters, &object)).await {
-            Err(Error::Refused { code: 409, reason, .. }) if reason == "AlreadyExists" => Ok(()),
-            other => other.map(|_| ()),
+            Err(Error::Refused { code: 409, reason, .. }) if reason == "AlreadyExists" => Ok(None),
+            other => other.map(Some),
         }
     }
 

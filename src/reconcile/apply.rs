@@ -7,29 +7,51 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use kube::{ResourceExt, core::DynamicObject};
 
-use super::Context;
+use super::{Context, pass::Pass};
 use crate::{
     capabilities::registry,
     cluster::{Error, needs_rescue},
     error::ErrorClass,
     names,
-    objects::{Desired, Generated, Object, Observed, Ref, kind::Retention},
+    objects::{
+        Desired, Generated, Object, Observed, Ref,
+        kind::{self, Retention},
+    },
     tenant::Tenant,
 };
+
+/// How far a pass came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// Everything is written.
+    End,
+    /// What lets the operator into the namespace is written. The rest waits until its rights have arrived and everything in
+    /// the namespace was seen, which wakes the hospital: nothing is sent that would only be refused.
+    Door,
+}
 
 /// Writes everything that differs. What the API server answers becomes part of what was observed.
 ///
 /// An object that is refused does not keep others from being repaired; only workload waits while an object that guards it
 /// is refused. Any other failure ends the pass.
-pub async fn write(desired: &[Desired], observed: &mut Observed, ctx: &Context) -> Result<(), Error> {
+pub async fn write(pass: &Pass, known: bool, observed: &mut Observed, ctx: &Context) -> Result<Reached, Error> {
+    // No status was ever written, so no pass has ever ended; what is taken over is not new.
+    let first = pass.tenant.status.observed_generation.is_none() && pass.tenant.spec.adopt.is_none();
     let mut refused: Option<Error> = None;
     let mut unguarded = false;
-    for wanted in desired {
+    for wanted in &pass.desired {
+        if !known && ![kind::NAMESPACE, kind::ROLE_BINDING].contains(&wanted.at().kind) {
+            return refused.map_or(Ok(Reached::Door), Err);
+        }
         if !observed.serves(wanted.at().kind) || (unguarded && !guards(wanted)) {
             continue;
         }
-        match one(wanted, observed, ctx).await {
-            Ok(()) => {}
+        match one(wanted, first, observed, ctx).await {
+            Ok(None) => {}
+            Ok(Some(answer)) => {
+                ctx.caches.learn(wanted.at().kind, &answer);
+                observed.objects.insert(wanted.at().clone(), Arc::new(answer));
+            }
             Err(error) if error.concerns_one_object() => {
                 unguarded |= guards(wanted);
                 // What may pass by itself decides how soon the next pass comes.
@@ -41,39 +63,43 @@ pub async fn write(desired: &[Desired], observed: &mut Observed, ctx: &Context) 
             Err(error) => return Err(error),
         }
     }
-    refused.map_or(Ok(()), Err)
+    refused.map_or(Ok(Reached::End), Err)
 }
 
 fn guards(wanted: &Desired) -> bool {
     registry().iter().any(|capability| capability.guards && wanted.capability() == Some(capability.name))
 }
 
-async fn one(wanted: &Desired, observed: &mut Observed, ctx: &Context) -> Result<(), Error> {
+async fn one(
+    wanted: &Desired,
+    first: bool,
+    observed: &Observed,
+    ctx: &Context,
+) -> Result<Option<DynamicObject>, Error> {
     match wanted {
         Desired::Apply(object) => {
-            let live = observed.objects.get(&object.at).map(AsRef::as_ref);
-            if let Some(answer) = ctx.writer.ensure(object, live).await? {
-                observed.objects.insert(object.at.clone(), Arc::new(answer));
-            }
-            Ok(())
+            ctx.writer.ensure(object, observed.objects.get(&object.at).map(AsRef::as_ref)).await
         }
-        Desired::Generate(generated) => secret(generated, observed, ctx).await,
-        Desired::Keep(_) => Ok(()),
+        Desired::Generate(generated) => secret(generated, first, observed, ctx).await,
+        Desired::Keep(_) => Ok(None),
     }
 }
 
 /// Makes a Secret that is not there, brings one back that somebody deleted, and marks one again whose labels, annotations
-/// or finalizer somebody changed.
-async fn secret(generated: &Generated, observed: &Observed, ctx: &Context) -> Result<(), Error> {
+/// or finalizer somebody changed. Returns what was made of it, without its content.
+async fn secret(
+    generated: &Generated,
+    first: bool,
+    observed: &Observed,
+    ctx: &Context,
+) -> Result<Option<DynamicObject>, Error> {
     let at = &generated.object.at;
     if needs_rescue(observed, at) {
-        ctx.writer.restore_secret(at).await?;
-    } else if let Some(live) = observed.objects.get(at) {
-        ctx.writer.ensure(&marks(generated, live), Some(live)).await?;
-    } else {
-        ctx.writer.generate(generated).await?;
+        return ctx.writer.restore_secret(at).await.map(|_whole| None);
     }
-    Ok(())
+    let Some(live) = observed.objects.get(at) else { return ctx.writer.generate(generated, first).await };
+    let answer = ctx.writer.ensure(&marks(generated, live), Some(live)).await?;
+    Ok(answer.map(|secret| DynamicObject { data: serde_json::Value::Null, types: None, ..secret }))
 }
 
 /// Metadata of a Secret that is there. With its UID, so that no empty Secret is made where one has just gone.

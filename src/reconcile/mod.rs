@@ -25,6 +25,7 @@ use crate::{
     settings::Settings,
     tenant::Inputs,
 };
+use apply::Reached;
 use pass::Pass;
 
 /// What every reconcile needs.
@@ -44,9 +45,15 @@ pub struct Context {
 
 /// One pass over one hospital.
 pub async fn reconcile(resource: Arc<HospitalTenant>, ctx: Arc<Context>) -> Result<Action, Error> {
+    // Before it is looked at, so that what becomes known in between is seen too.
+    let (settled, known) = (ctx.caches.is_settled(&resource), ctx.caches.is_known(&resource));
+    let refusal = ctx.caches.refusal(&resource);
     let mut observed = ctx.caches.observe(&resource);
     if resource.metadata.deletion_timestamp.is_some() {
-        return retire::retire(&resource, &observed, &ctx).await;
+        return match settled || refusal.is_some() {
+            true => retire::retire(&resource, &observed, &ctx).await,
+            false => Ok(Action::await_change()),
+        };
     }
     let now = ctx.clock.now();
     let inputs = Inputs { tenant: Arc::clone(&resource), settings: ctx.settings.clone(), now };
@@ -56,23 +63,43 @@ pub async fn reconcile(resource: Arc<HospitalTenant>, ctx: Arc<Context>) -> Resu
     };
     let pass = match pass::plan(&inputs, &observed) {
         Ok(pass) => pass,
+        // What it misses may be there, unseen.
+        Err(_) if !settled && refusal.is_none() => return Ok(Action::await_change()),
         Err(rejection) => return refuse(&resource, rejection, &ctx).await,
     };
     ctx.writer.finalizer(&resource, true).await?;
     let applied = match paused {
-        Some(_) => Ok(()),
-        None => apply(&pass, &mut observed, &ctx).await,
+        Some(_) => Ok(if settled { Reached::End } else { Reached::Door }),
+        None => apply(&pass, known, &mut observed, &ctx).await,
     };
-    let failure = applied.as_ref().err().map(ToString::to_string);
+    let failure = match (&applied, refusal) {
+        // Rights take a moment to arrive; a person is told when they do not.
+        (Ok(Reached::Door), Some(refusal)) => return refuse(&resource, unknown(&pass, &refusal), &ctx).await,
+        (Ok(Reached::Door), None) => return Ok(Action::await_change()),
+        (Ok(Reached::End), _) => None,
+        (Err(error), _) => Some(error.to_string()),
+    };
     let status = report::planned(&resource, &pass, &observed, failure.as_deref(), paused);
     publish(&resource, status, &ctx).await?;
     applied?;
     Ok(wake(&pass, paused, now))
 }
 
-async fn apply(pass: &Pass, observed: &mut Observed, ctx: &Context) -> Result<(), cluster::Error> {
-    apply::write(&pass.desired, observed, ctx).await?;
-    apply::prune(&pass.tenant, &pass.desired, observed, ctx).await
+async fn apply(pass: &Pass, known: bool, observed: &mut Observed, ctx: &Context) -> Result<Reached, cluster::Error> {
+    let reached = apply::write(pass, known, observed, ctx).await?;
+    if reached == Reached::End {
+        apply::prune(&pass.tenant, &pass.desired, observed, ctx).await?;
+    }
+    Ok(reached)
+}
+
+/// The operator is kept out of a namespace of its own.
+fn unknown(pass: &Pass, refusal: &str) -> Rejection {
+    let (namespace, role) = (&pass.tenant.namespace, names::TENANT_ROLE);
+    let message = format!(
+        "what is in namespace {namespace} cannot be seen: {refusal}; check that ClusterRole {role} is as installed and bound there"
+    );
+    Rejection::waiting("metadata.name", Reason::ApiError, message)
 }
 
 /// Nothing is applied: what runs stays as it is, and status says why.
@@ -81,7 +108,12 @@ async fn refuse(resource: &HospitalTenant, rejection: Rejection, ctx: &Context) 
     Err(Error::Plan(rejection))
 }
 
-/// Writes status if it changed, and says so in an event when readiness changed.
+/// Reasons for which a hospital that is being made is not ready yet, and which end by themselves.
+const UNDER_WAY: [Reason; 5] =
+    [Reason::NotObserved, Reason::Progressing, Reason::DatabaseNotReady, Reason::InitRunning, Reason::MigrationRunning];
+
+/// Writes status if it changed, and says so in an event when a hospital becomes ready, is no longer ready, or is kept from it
+/// by more than the time that it takes.
 async fn publish(resource: &HospitalTenant, status: HospitalTenantStatus, ctx: &Context) -> Result<(), Error> {
     let ready = |status: &HospitalTenantStatus| {
         status
@@ -94,7 +126,11 @@ async fn publish(resource: &HospitalTenant, status: HospitalTenantStatus, ctx: &
     let after = ready(&status);
     let changed = before.as_ref().map(|(status, reason, _)| (status, reason)) != after.as_ref().map(|(s, r, _)| (s, r));
     ctx.writer.write_status(resource, &status).await?;
-    if let (true, Some((state, reason, message))) = (changed, after) {
+    let was_ready = before.is_some_and(|(status, ..)| status == "True");
+    let news = |state: &str, reason: &str| {
+        changed && (was_ready || state == "True" || UNDER_WAY.iter().all(|step| step.as_str() != reason))
+    };
+    if let Some((state, reason, message)) = after.filter(|(state, reason, _)| news(state, reason)) {
         ctx.writer.event(resource, state != "False", &reason, &message).await?;
     }
     Ok(())

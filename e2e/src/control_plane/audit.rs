@@ -1,8 +1,9 @@
 //! Reads the audit log of an API server, which is how requests are counted.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -27,6 +28,8 @@ pub struct AuditEvent {
     pub code: u16,
     /// When the request came in, RFC 3339.
     pub received: String,
+    /// When it was answered (a watch: when it was accepted), RFC 3339.
+    pub answered: String,
 }
 
 impl AuditEvent {
@@ -51,6 +54,8 @@ struct Line {
     object_ref: ObjectRef,
     response_status: Option<ResponseStatus>,
     request_received_timestamp: String,
+    #[serde(default)]
+    stage_timestamp: String,
 }
 
 #[derive(Deserialize)]
@@ -76,19 +81,48 @@ struct ResponseStatus {
 
 /// Every request that the log holds, in the order of the answers.
 pub fn read(path: &Path) -> Result<Vec<AuditEvent>> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read audit log {}", path.display()))?;
-    // The last line may still be in the writing.
-    let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
-    let mut events = Vec::new();
-    let mut watches = BTreeSet::new();
-    for line in whole.lines() {
-        let line: Line = serde_json::from_str(line).with_context(|| format!("unexpected audit line: {line}"))?;
-        // A watch is written down twice: when accepted and when it ends.
-        if line.verb != "watch" || watches.insert(line.audit_id.clone()) {
-            events.push(event(line));
-        }
+    Tail::of(path).read()
+}
+
+/// Reads a growing log piece by piece.
+#[derive(Debug)]
+pub struct Tail {
+    path: PathBuf,
+    offset: u64,
+    watches: BTreeSet<String>,
+}
+
+impl Tail {
+    /// From the first line on.
+    pub fn of(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), offset: 0, watches: BTreeSet::new() }
     }
-    Ok(events)
+
+    /// Every request that was written down since the last call, in the order of the answers.
+    pub fn read(&mut self) -> Result<Vec<AuditEvent>> {
+        let text = self.rest().with_context(|| format!("cannot read audit log {}", self.path.display()))?;
+        // The last line may still be in the writing.
+        let whole = text.rfind('\n').and_then(|end| text.get(..=end)).unwrap_or_default();
+        self.offset += u64::try_from(whole.len()).unwrap_or_default();
+        let mut events = Vec::new();
+        for line in whole.lines() {
+            let line: Line = serde_json::from_str(line).with_context(|| format!("unexpected audit line: {line}"))?;
+            // A watch is written down twice: when accepted and when it ends.
+            if line.verb != "watch" || self.watches.insert(line.audit_id.clone()) {
+                events.push(event(line));
+            }
+        }
+        Ok(events)
+    }
+
+    fn rest(&self) -> std::io::Result<String> {
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.offset))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        // A character that is cut in two belongs to a line that is still in the writing.
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
 }
 
 fn event(line: Line) -> AuditEvent {
@@ -105,11 +139,14 @@ fn event(line: Line) -> AuditEvent {
         uri: line.request_uri,
         code: line.response_status.unwrap_or_default().code,
         received: line.request_received_timestamp,
+        answered: line.stage_timestamp,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const LOG: &str = concat!(
@@ -130,5 +167,18 @@ mod tests {
         let short: Vec<_> =
             events.iter().map(|event| (event.verb.as_str(), event.resource.as_str(), event.code)).collect();
         assert_eq!(short, [("get", "secrets", 403), ("watch", "pods", 200)]);
+    }
+
+    #[test]
+    fn a_growing_log_is_read_once_and_a_line_only_when_it_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log");
+        fs::write(&path, LOG).unwrap();
+        let mut tail = Tail::of(&path);
+        assert_eq!(tail.read().unwrap().len(), 2);
+        assert_eq!(tail.read().unwrap(), []);
+        let whole = LOG.lines().next().unwrap().replace(r#""auditID":"1""#, r#""auditID":"3""#);
+        fs::write(&path, format!("{}{whole}\n", &LOG[..=LOG.rfind('\n').unwrap()])).unwrap();
+        assert_eq!(tail.read().unwrap().iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), ["3"]);
     }
 }

@@ -17,10 +17,11 @@ use anyhow::{Context, Result, anyhow};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-pub use audit::{AuditEvent, read as requests_in};
+pub use audit::{AuditEvent, Tail, read as requests_in};
 use pki::Authority;
 pub(crate) use programs::AUDIT_POLICY;
 use programs::Programs;
+pub(crate) use programs::free_port;
 use supervisor::Supervisor;
 
 use crate::parts::{self, Part};

@@ -84,6 +84,8 @@ impl Programs {
                 "--allow-privileged=true".to_owned(),
                 format!("--audit-policy-file={}", policy.display()),
                 format!("--audit-log-path={}", dir.join("audit.log").display()),
+                // One file, however long: what counts requests reads it from its begin.
+                "--audit-log-maxsize=100000".to_owned(),
             ],
         )
     }
@@ -113,7 +115,7 @@ impl Programs {
 }
 
 /// A loopback port that was free a moment ago.
-pub(super) fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on loopback")?;
     Ok(listener.local_addr().context("no free port on loopback")?.port())
 }

@@ -53,7 +53,7 @@ pub fn build() -> Result<Programs> {
 }
 
 /// Where cargo put a program, by its own messages.
-fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+pub(crate) fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).find_map(|message| {
         let named = message.pointer("/target/name")?.as_str()? == name;
         let path = message.get("executable")?.as_str()?;

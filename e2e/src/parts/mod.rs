@@ -64,6 +64,11 @@ fn key(part: Part) -> Result<String> {
         Source::Go { pins, package, flags } => {
             digest.update(read(&pins_dir(pins)?.join("go.mod"))?);
             digest.update(read(&pins_dir(pins)?.join("go.sum"))?);
+            // Where the program itself lies beside its pins.
+            let main = pins_dir(pins)?.join("main.go");
+            if main.is_file() {
+                digest.update(read(&main)?);
+            }
             digest.update([package, flags, &go::version()?].join("\n"));
         }
         Source::Wheel { pins } => digest.update(read(&pins_dir(pins)?.join("requirements.txt"))?),

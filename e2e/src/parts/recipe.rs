@@ -17,6 +17,10 @@ pub enum Part {
     LocalPathProvisioner,
     Envoy,
     EnvoyGateway,
+    /// Measured beside the operator.
+    Kro,
+    /// The hand-written controller that is measured beside the operator.
+    BenchController,
 }
 
 pub(super) struct Recipe {
@@ -60,7 +64,7 @@ impl Part {
     ];
 
     /// Every part there is.
-    pub const ALL: [Part; 13] = [
+    pub const ALL: [Part; 15] = [
         Part::Go,
         Part::Etcd,
         Part::KubeApiserver,
@@ -74,6 +78,8 @@ impl Part {
         Part::LocalPathProvisioner,
         Part::Envoy,
         Part::EnvoyGateway,
+        Part::Kro,
+        Part::BenchController,
     ];
 
     pub(super) const fn recipe(self) -> Recipe {
@@ -89,6 +95,12 @@ impl Part {
             Part::EnvoyGateway => {
                 go("envoy-gateway", "envoy-gateway", "github.com/envoyproxy/gateway/cmd/envoy-gateway")
             }
+            Part::Kro => go("kro", "kro", "github.com/kubernetes-sigs/kro/cmd/controller"),
+            Part::BenchController => Recipe {
+                name: "bench-controller",
+                program: "bench-controller",
+                source: Source::Go { pins: "../bench/controller", package: ".", flags: PLAIN },
+            },
             Part::KubeApiserver => kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
             Part::KubeControllerManager => {
                 kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager")
