@@ -23,6 +23,7 @@ mod reconcile {
     mod arrival;
     mod crash;
     mod deletion;
+    mod drift;
     mod election;
     mod gate;
     mod hospital;
@@ -33,5 +34,7 @@ mod reconcile {
     mod release;
     mod repair;
     mod secrecy;
+    mod shape;
+    mod trouble;
     mod world;
 }
