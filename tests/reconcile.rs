@@ -23,6 +23,7 @@ mod reconcile {
     mod arrival;
     mod crash;
     mod deletion;
+    mod drift;
     mod election;
     mod gate;
     mod hospital;
@@ -34,5 +35,7 @@ mod reconcile {
     mod release;
     mod repair;
     mod secrecy;
+    mod shape;
+    mod trouble;
     mod world;
 }

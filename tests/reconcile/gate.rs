@@ -4,7 +4,7 @@
 //! what a crash right after the write looks like from both sides.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use kube::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 const LARGEST: usize = 16 << 20;
@@ -29,9 +29,24 @@ struct Cut {
     reached: bool,
 }
 
+/// Every so many writes one goes wrong, while there are faults left.
+const EVERY: usize = 6;
+
+/// What happens to one write.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// It is refused with this status and reason.
+    Answer(u16, &'static str),
+    /// It is done, but its answer is lost on the way.
+    Lost,
+    /// It is not done and not answered.
+    Silence,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Gate {
+    faults: Mutex<BTreeMap<String, VecDeque<Fault>>>,
     cuts: Mutex<BTreeMap<String, Cut>>,
     writes: Mutex<BTreeMap<String, usize>>,
 }
@@ -55,6 +70,21 @@ impl Gate {
     /// Writes for all hospitals that came through here.
     pub fn all_writes(&self) -> usize {
         self.writes.lock().unwrap().values().sum()
+    }
+
+    /// These go wrong with the next writes for a hospital.
+    pub fn trouble(&self, tenant: &str, faults: impl IntoIterator<Item = Fault>) {
+        self.faults.lock().unwrap().insert(tenant.to_owned(), faults.into_iter().collect());
+    }
+
+    /// Faults that have not happened yet.
+    pub fn troubles_left(&self, tenant: &str) -> usize {
+        self.faults.lock().unwrap().get(tenant).map_or(0, VecDeque::len)
+    }
+
+    fn fault(&self, tenant: Option<&str>, write: bool) -> Option<Fault> {
+        let tenant = tenant.filter(|tenant| write && self.writes(tenant).is_multiple_of(EVERY))?;
+        self.faults.lock().unwrap().get_mut(tenant)?.pop_front()
     }
 
     /// Opens the gate on a loopback port; it is served until the runtime ends.
@@ -89,7 +119,14 @@ async fn pass(State((gate, upstream)): State<(Arc<Gate>, Client)>, request: Requ
     let (mut parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, LARGEST).await else { return StatusCode::BAD_REQUEST.into_response() };
     let tenant = tenant_of(parts.uri.path(), &body);
-    let last = gate.admit(tenant.as_deref(), parts.method != Method::GET).await;
+    let write = parts.method != Method::GET;
+    let last = gate.admit(tenant.as_deref(), write).await;
+    let fault = gate.fault(tenant.as_deref(), write);
+    match fault {
+        Some(Fault::Answer(code, reason)) => return refusal(code, reason),
+        Some(Fault::Silence) => return std::future::pending().await,
+        Some(Fault::Lost) | None => {}
+    }
     for hop in [header::HOST, header::CONNECTION] {
         parts.headers.remove(hop);
     }
@@ -99,6 +136,7 @@ async fn pass(State((gate, upstream)): State<(Arc<Gate>, Client)>, request: Requ
         return std::future::pending().await;
     }
     match answer {
+        Ok(_) if fault.is_some() => StatusCode::GATEWAY_TIMEOUT.into_response(),
         Ok(answer) => {
             let (mut parts, body) = answer.into_parts();
             for hop in [header::TRANSFER_ENCODING, header::CONNECTION] {
@@ -108,6 +146,16 @@ async fn pass(State((gate, upstream)): State<(Arc<Gate>, Client)>, request: Requ
         }
         Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
     }
+}
+
+/// As the API server says no.
+fn refusal(code: u16, reason: &str) -> Response {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code, "reason": reason,
+        "message": "trouble on purpose",
+    });
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (StatusCode::from_u16(code).unwrap(), kind, status.to_string()).into_response()
 }
 
 /// The hospital that a request is about.

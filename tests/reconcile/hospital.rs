@@ -23,7 +23,7 @@ use super::world::World;
 use crate::support::merge;
 
 /// More than anything takes on a busy machine.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Waits until a question has an answer; at the deadline the last reason why it has none is the failure.

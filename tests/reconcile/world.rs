@@ -29,7 +29,7 @@ pub const USER: &str = "system:serviceaccount:his-operator-system:his-operator";
 const GROUPS: [&str; 3] =
     ["system:serviceaccounts", "system:serviceaccounts:his-operator-system", "system:authenticated"];
 /// No single test takes that long on any machine.
-const LONGEST: Duration = Duration::from_secs(240);
+const LONGEST: Duration = Duration::from_secs(600);
 
 static WORLD: LazyLock<World> = LazyLock::new(World::start);
 
