@@ -14,11 +14,8 @@
     )
 )]
 
-<<<<<<< HEAD
 pub mod artifact;
-=======
 pub mod bench;
->>>>>>> w-bench
 pub mod cluster;
 pub mod control_plane;
 pub mod demo;

@@ -8,11 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use e2e::cluster::{self, Ports};
 use e2e::demo::{self, ExistingArgs, Site};
 use e2e::parts::{self, Part};
-<<<<<<< HEAD
-use e2e::{artifact, forward, netpol, scenarios, verify};
-=======
-use e2e::{bench, demo, forward, netpol, scenarios, verify};
->>>>>>> w-bench
+use e2e::{artifact, bench, forward, netpol, scenarios, verify};
 
 /// A real two-node Kubernetes on this machine, and what runs on it.
 #[derive(Debug, Parser)]
