@@ -159,7 +159,7 @@ impl Caches {
 
 /// One entry per group and kind. Where two declarations share one (records that must outlive the workload are ConfigMaps),
 /// what is removed with the workload names it: deletion of the other is refused by retention, not by its address.
-fn unique(kinds: Vec<Kind>) -> Vec<Kind> {
+pub fn unique(kinds: Vec<Kind>) -> Vec<Kind> {
     let mut unique = BTreeMap::new();
     for kind in kinds {
         let known = unique.entry((kind.group, kind.kind)).or_insert(kind);

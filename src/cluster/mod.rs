@@ -15,18 +15,20 @@ mod index;
 mod keep;
 mod lease;
 mod packed;
+mod pause;
 mod pods;
 mod sinks;
 mod supervisor;
 mod tenants;
 mod writer;
 
-pub use caches::Caches;
+pub use caches::{Caches, unique};
 pub use connect::{Connections, Error as ConnectError};
 pub use error::{Error, Verb};
 pub use fence::Fence;
 pub use keep::{needs_rescue, twin_of};
 pub use lease::{Candidate, Election, Timing};
+pub use pause::pause;
 pub use writer::Writer;
 
 use crate::{

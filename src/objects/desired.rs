@@ -144,4 +144,13 @@ impl Desired {
             Self::Keep(at) => at,
         }
     }
+
+    /// The object's body, without generated values; absent for what is only kept.
+    pub fn body(&self) -> Option<&Value> {
+        match self {
+            Self::Apply(object) => Some(&object.body),
+            Self::Generate(generated) => Some(&generated.object.body),
+            Self::Keep(_) => None,
+        }
+    }
 }
