@@ -16,7 +16,7 @@ const PLANTED: [&str; 4] =
 /// Not in any Secret: only their place or shape gives them away.
 const STRANGE: [&str; 4] = ["never-learned-1", "never-learned-2", "never-learned-3", "patient Jane Doe"];
 
-fn base64(text: &str) -> String {
+pub fn base64(text: &str) -> String {
     use base64::{Engine, engine::general_purpose::STANDARD};
     STANDARD.encode(text)
 }
@@ -105,7 +105,7 @@ fn kube_version() -> Value {
 }
 
 /// Files by their path below the bundle's directory.
-fn unpacked(file: &Path) -> BTreeMap<String, String> {
+pub fn unpacked(file: &Path) -> BTreeMap<String, String> {
     let mut archive = tar::Archive::new(GzDecoder::new(fs::File::open(file).unwrap()));
     let mut files = BTreeMap::new();
     for entry in archive.entries().unwrap() {

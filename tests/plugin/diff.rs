@@ -1,7 +1,7 @@
 //! `kubectl his diff`: its text as a golden file.
 
 use his_operator::{
-    objects::{Desired, Observed},
+    objects::{Desired, Observed, Ref, kind::DEPLOYMENT},
     plugin::{
         diff::{Action, changes, text},
         redact::Redaction,
@@ -65,6 +65,26 @@ fn every_field_that_somebody_changed_is_shown_with_both_values() {
     let changes = changes(&plan, &live, &BTreeMap::new(), &Redaction::default());
     golden("diff", &text(std::slice::from_ref(&changes)));
     assert!(changes.changes.iter().all(|change| change.action != Action::Remove));
+}
+
+#[test]
+fn workload_that_nobody_wants_is_removed_and_data_and_what_is_somebody_elses_stays() {
+    let (inputs, mut live) = tampered();
+    let owned = json!({"his-operator.io/tenant-uid": "00000000-0000-0000-0000-000000000000"});
+    for (name, annotations, labels) in [
+        ("old", owned.clone(), json!({"his-operator.io/capability": "release"})),
+        ("kept", owned, json!({"his-operator.io/retain": "true"})),
+        ("strange", json!({}), json!({})),
+    ] {
+        let body = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "annotations": annotations, "labels": labels}});
+        let at = Ref { kind: DEPLOYMENT, namespace: "his-st-elsewhere".to_owned(), name: name.to_owned() };
+        live.objects.insert(at, Arc::new(serde_json::from_value(body).unwrap()));
+    }
+    let plan = simulate(&inputs, &live, false).unwrap();
+    let changes = changes(&plan, &live, &BTreeMap::new(), &Redaction::default());
+    let removed = changes.changes.iter().filter(|change| change.action == Action::Remove);
+    assert_eq!(removed.map(|change| change.name.as_str()).collect::<Vec<_>>(), ["old"]);
+    assert!(text(&[changes]).contains("- Deployment/old in his-st-elsewhere (release): no longer wanted"));
 }
 
 #[test]

@@ -328,3 +328,62 @@ fn a_file_is_compared_with_the_cluster_before_it_is_applied() {
     let refused = world.call("differ", true, &["diff", "-f", file.to_str().unwrap()]);
     assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""), "{}", refused.err);
 }
+
+#[test]
+fn who_may_not_read_secrets_sees_everything_else_and_is_told() {
+    let world = &*WORLD;
+    world.hospital("discreet");
+    world.open("discreet");
+    let kinds = "hospitaltenants.his-operator.io,hospitalplatforms.his-operator.io,hospitalapplications.his-operator.io,\
+        namespaces,resourcequotas,limitranges,serviceaccounts,configmaps,services,persistentvolumeclaims,\
+        rolebindings.rbac.authorization.k8s.io,networkpolicies.networking.k8s.io,deployments.apps,statefulsets.apps,\
+        jobs.batch,poddisruptionbudgets.policy";
+    let kinds = format!("--resource={kinds}");
+    world.kubectl(&["create", "clusterrole", "engineer", "--verb=get,list", &kinds]);
+    world.kubectl(&["create", "clusterrolebinding", "engineer", "--clusterrole=engineer", "--user=engineer"]);
+    let arguments = ["diff", "discreet", "--first-step", "-o", "json"];
+    let ran = eventually("the rights have arrived", || {
+        let ran = world.call("engineer", false, &arguments);
+        if ran.err.contains("networkpolicies could not be read") || ran.out.is_empty() { Err(ran.err) } else { Ok(ran) }
+    });
+    assert_eq!(ran.code, Some(3), "what could not be looked at is not as it must be: {}", ran.err);
+    assert_eq!(changed(&ran), Vec::<String>::new());
+    let unread: Value = serde_json::from_str(&ran.out).unwrap();
+    let unread = unread[0]["unread"].as_array().unwrap().clone();
+    assert_eq!(unread.len(), 1, "kinds that are not served are not unread: {unread:?}");
+    assert!(ran.err.contains("warning: secrets could not be read"), "{}", ran.err);
+    world.kubectl(&["-n", "his-discreet", "delete", "networkpolicy", "default-deny"]);
+    let ran = world.call("engineer", false, &arguments);
+    assert_eq!((ran.code, changed(&ran)), (Some(4), vec!["Create NetworkPolicy/default-deny".to_owned()]));
+}
+
+#[test]
+fn no_value_that_the_operator_generated_is_in_a_bundle() {
+    use k8s_openapi::api::core::v1::Secret;
+    let world = &*WORLD;
+    world.hospital("bundled");
+    world.open("bundled");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bundle.tar.gz");
+    let ran = world.call("helper", true, &["support-bundle", "bundled", "--to", file.to_str().unwrap()]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let files = super::bundle::unpacked(&file);
+    for path in ["plan.yaml", "diff.txt", "objects/StatefulSet/database.yaml", "objects/Secret/app-session.yaml"] {
+        assert!(files.contains_key(path), "{path} is not in {:?}", files.keys());
+    }
+    assert!(files["objects/StatefulSet/database.yaml"].contains("kind: StatefulSet"));
+    let api: Api<Secret> = Api::namespaced(world.admin(), "his-bundled");
+    let secrets = world.runtime.block_on(api.list(&kube::api::ListParams::default())).unwrap();
+    let open = ["username", "host", "port", "dbname", "ca.crt", "tls.crt"];
+    let all = secrets.items.iter().flat_map(|secret| secret.data.iter().flatten());
+    let mut searched = 0;
+    for (key, value) in all.filter(|(key, _)| !open.contains(&key.as_str())) {
+        let value = std::str::from_utf8(&value.0).unwrap();
+        for (path, text) in &files {
+            assert!(!text.contains(value.trim()), "the value of {key} is in {path}");
+            assert!(!text.contains(&super::bundle::base64(value)), "the value of {key} is in {path}");
+        }
+        searched += 1;
+    }
+    assert!(searched >= 4, "only {searched} values were searched for");
+}

@@ -48,8 +48,7 @@ pub(in crate::plugin) async fn live(client: &Client, tenant: &str) -> Live {
                 };
                 live.objects.extend(objects.into_iter().map(|object| (at(&object), Arc::new(object))));
             }
-            // The CRD is not installed.
-            Err(kube::Error::Api(status)) if status.code == 404 && kind.crd.is_some() => {}
+            Err(error) if kind.crd.is_some() && is_absent(client, kind, &error).await => {}
             Err(error) => {
                 live.crds.extend(kind.crd.map(str::to_owned));
                 let why = format!("{} could not be read and were not compared: {}", kind.plural, words(&error));
@@ -58,6 +57,20 @@ pub(in crate::plugin) async fn live(client: &Client, tenant: &str) -> Live {
         }
     }
     live
+}
+
+/// The CRD is not installed. Whoever may not list a kind is told so before anybody looks whether it is there; what is there
+/// everybody may ask (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/#discovery-roles>).
+async fn is_absent(client: &Client, kind: Kind, error: &kube::Error) -> bool {
+    let code = |error: &kube::Error| if let kube::Error::Api(status) = error { status.code } else { 0 };
+    match code(error) {
+        404 => true,
+        403 => match client.list_api_group_resources(&kind.api_version()).await {
+            Ok(served) => served.resources.iter().all(|resource| resource.name != kind.plural),
+            Err(error) => code(&error) == 404,
+        },
+        _ => false,
+    }
 }
 
 async fn objects(client: &Client, kind: Kind, tenant: &str) -> kube::Result<Vec<DynamicObject>> {
