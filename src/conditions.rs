@@ -54,6 +54,11 @@ macro_rules! reasons {
                 match self { $(Self::$name => stringify!($name),)+ }
             }
 
+            /// What has happened.
+            pub fn cause(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)+ }
+            }
+
             /// What a person should do about it.
             pub fn next(self) -> &'static str {
                 match self { $(Self::$name => $next,)+ }

@@ -16,6 +16,7 @@ mod index;
 mod keep;
 mod lease;
 mod packed;
+mod pause;
 mod pods;
 mod sinks;
 mod supervisor;
@@ -28,6 +29,7 @@ pub use error::{Error, Verb};
 pub use fence::Fence;
 pub use keep::{needs_rescue, twin_of};
 pub use lease::{Candidate, Election, Timing};
+pub use pause::pause;
 pub use writer::Writer;
 
 use crate::{

@@ -1,6 +1,7 @@
 //! Does the live object already say everything that the desired one says?
 //!
-//! Guarantees: pure; `difference` names a path and never a value, so a Secret cannot leak through a log line.
+//! Guarantees: pure; `difference` names a path and never a value, so a Secret cannot leak through a log line. `differences`
+//! carries values for a person's own screen, and whoever shows them redacts them first.
 //! A field that is desired must be there with an equal value. What else is there belongs to other field managers or to
 //! the API server's defaults, with one exception: an element of an atomic list has exactly one owner, and so has the
 //! body of a `NetworkPolicy` or an RBAC object. There, one extra key (a `namespaceSelector` beside a `podSelector`) opens
@@ -13,7 +14,7 @@ mod quantity;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{fmt, ops::ControlFlow};
 
 use kube::core::DynamicObject;
 use serde_json::{Map, Value};
@@ -27,19 +28,52 @@ pub fn covers(live: &DynamicObject, desired: &Object) -> bool {
 
 /// JSON path of the first desired field that is absent or different.
 pub fn difference(live: &DynamicObject, desired: &Object) -> Option<String> {
-    let body = desired.body.as_object()?;
+    let mut first = None;
+    let _stopped = walk(live, desired, &mut |at, _, _| {
+        first = Some(at.to_string());
+        ControlFlow::Break(())
+    });
+    first
+}
+
+/// One field that is not as it is desired.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// JSON path.
+    pub path: String,
+    /// What is there, if anything.
+    pub live: Option<Value>,
+    /// What is desired; absent where something is too much.
+    pub want: Option<Value>,
+}
+
+/// Every desired field that is absent or different.
+pub fn differences(live: &DynamicObject, desired: &Object) -> Vec<Difference> {
+    let mut all = Vec::new();
+    let _to_the_end = walk(live, desired, &mut |at, live, want| {
+        all.push(Difference { path: at.to_string(), live: live.cloned(), want: want.cloned() });
+        ControlFlow::Continue(())
+    });
+    all
+}
+
+/// Takes place, live and desired value of a difference; says whether to go on.
+type Tell<'t> = dyn FnMut(&Place<'_>, Option<&Value>, Option<&Value>) -> ControlFlow<()> + 't;
+
+fn walk(live: &DynamicObject, desired: &Object, tell: &mut Tell<'_>) -> ControlFlow<()> {
+    let Some(body) = desired.body.as_object() else { return ControlFlow::Continue(()) };
     let metadata = serde_json::to_value(&live.metadata).unwrap_or_default();
     let exact = matches!(desired.at.kind.kind, "NetworkPolicy" | "RoleBinding" | "Role");
     let root = Place { parent: None, step: Step::Root };
-    if exact && let Some(path) = unexpected(live.data.as_object(), body, &root) {
-        return Some(path);
+    if exact {
+        unexpected(live.data.as_object(), body, &root, tell)?;
     }
-    body.iter().filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind")).find_map(|(key, want)| {
+    body.iter().filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind")).try_for_each(|(key, want)| {
         let at = root.field(key);
         if key == "metadata" {
-            compare(Some(&metadata), want, &at, false)
+            compare(Some(&metadata), want, &at, (false, &mut *tell))
         } else {
-            compare(live.data.get(key), want, &at, exact)
+            compare(live.data.get(key), want, &at, (exact, &mut *tell))
         }
     })
 }
@@ -99,55 +133,71 @@ fn plain(value: Option<&Value>) -> String {
     value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).unwrap_or_default()
 }
 
-fn compare(live: Option<&Value>, want: &Value, at: &Place<'_>, exact: bool) -> Option<String> {
-    let live = live.unwrap_or(&Value::Null);
-    let same = match (live, want) {
+/// Whether one key more than desired counts as a difference, and who is told.
+type Manner<'m, 't> = (bool, &'m mut Tell<'t>);
+
+fn compare(live: Option<&Value>, want: &Value, at: &Place<'_>, manner: Manner<'_, '_>) -> ControlFlow<()> {
+    let same = match (live.unwrap_or(&Value::Null), want) {
         (Value::Null, want) => dropped_when_empty(want, at),
-        (Value::Object(live), Value::Object(want)) => return compare_maps(live, want, at, exact),
-        (Value::Array(live), Value::Array(want)) => return compare_lists(live, want, at, exact),
+        (Value::Object(live), Value::Object(want)) => return compare_maps(live, want, at, manner),
+        (Value::Array(live), Value::Array(want)) => return compare_lists(live, want, at, manner),
         // `null` asks for nothing; a value there would be someone else's.
         (_, Value::Null) => true,
         (live, want) => scalars_equal(live, want, at),
     };
-    (!same).then(|| at.to_string())
+    if same { ControlFlow::Continue(()) } else { (manner.1)(at, live, Some(want)) }
 }
 
 /// Maps that have one owner as a whole: with one key more, a Service's selector finds no pod.
 const ATOMIC_MAPS: [&str; 7] =
     ["selector", "labelSelector", "nodeSelector", "secretKeyRef", "configMapKeyRef", "fieldRef", "roleRef"];
 
-fn compare_maps(live: &Map<String, Value>, want: &Map<String, Value>, at: &Place<'_>, exact: bool) -> Option<String> {
+fn compare_maps(
+    live: &Map<String, Value>,
+    want: &Map<String, Value>,
+    at: &Place<'_>,
+    (exact, tell): Manner<'_, '_>,
+) -> ControlFlow<()> {
     let exact = exact || (ATOMIC_MAPS.contains(&at.name()) && matches!(at.step, Step::Field(_)));
-    if exact && let Some(path) = unexpected(Some(live), want, at) {
-        return Some(path);
+    if exact {
+        unexpected(Some(live), want, at, tell)?;
     }
-    want.iter().find_map(|(key, want)| compare(live.get(key), want, &at.field(key), exact))
+    want.iter().try_for_each(|(key, want)| compare(live.get(key), want, &at.field(key), (exact, &mut *tell)))
 }
 
-/// First live key that nobody asked for and that no API server default explains.
-fn unexpected(live: Option<&Map<String, Value>>, want: &Map<String, Value>, at: &Place<'_>) -> Option<String> {
-    live?
-        .iter()
-        .find(|(key, value)| !want.contains_key(*key) && !is_empty(value) && !is_default(key, value))
-        .map(|(key, _)| at.field(key).to_string())
+/// Live keys that nobody asked for and that no API server default explains.
+fn unexpected(
+    live: Option<&Map<String, Value>>,
+    want: &Map<String, Value>,
+    at: &Place<'_>,
+    tell: &mut Tell<'_>,
+) -> ControlFlow<()> {
+    live.into_iter()
+        .flatten()
+        .filter(|(key, value)| !want.contains_key(*key) && !is_empty(value) && !is_default(key, value))
+        .try_for_each(|(key, value)| tell(&at.field(key), Some(value), None))
 }
 
-fn compare_lists(live: &[Value], want: &[Value], at: &Place<'_>, exact: bool) -> Option<String> {
+fn compare_lists(live: &[Value], want: &[Value], at: &Place<'_>, (exact, tell): Manner<'_, '_>) -> ControlFlow<()> {
     if at.name() == "finalizers" && at.parent_name() == "metadata" {
-        return (!want.iter().all(|item| live.contains(item))).then(|| at.to_string());
+        let missing = want.iter().filter(|item| !live.contains(item));
+        return missing.take(1).try_for_each(|item| tell(at, None, Some(item)));
     }
     if !exact && let Some(keys) = merge_keys(at, want) {
-        return want.iter().find_map(|want| {
+        return want.iter().try_for_each(|want| {
             let place = Place { parent: Some(at), step: Step::Key(keys, want) };
             let found = live.iter().find(|live| keys.iter().all(|key| key_of(live, key) == key_of(want, key)));
-            found.map_or_else(|| Some(place.to_string()), |found| compare(Some(found), want, &place, false))
+            match found {
+                Some(found) => compare(Some(found), want, &place, (false, &mut *tell)),
+                None => tell(&place, None, Some(want)),
+            }
         });
     }
     if live.len() != want.len() {
-        return Some(at.to_string());
+        return tell(at, Some(&Value::from(live)), Some(&Value::from(want)));
     }
-    live.iter().zip(want).enumerate().find_map(|(index, (live, want))| {
-        compare(Some(live), want, &Place { parent: Some(at), step: Step::Index(index) }, true)
+    live.iter().zip(want).enumerate().try_for_each(|(index, (live, want))| {
+        compare(Some(live), want, &Place { parent: Some(at), step: Step::Index(index) }, (true, &mut *tell))
     })
 }
 

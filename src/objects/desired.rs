@@ -147,11 +147,15 @@ impl Desired {
 
     /// Name of the capability that renders it; what is only kept names none.
     pub fn capability(&self) -> Option<&str> {
-        let object = match self {
-            Self::Apply(object) => object,
-            Self::Generate(generated) => &generated.object,
-            Self::Keep(_) => return None,
-        };
-        object.body.pointer("/metadata/labels")?.get(names::CAPABILITY)?.as_str()
+        self.body()?.pointer("/metadata/labels")?.get(names::CAPABILITY)?.as_str()
+    }
+
+    /// The object's body, without generated values; absent for what is only kept.
+    pub fn body(&self) -> Option<&Value> {
+        match self {
+            Self::Apply(object) => Some(&object.body),
+            Self::Generate(generated) => Some(&generated.object.body),
+            Self::Keep(_) => None,
+        }
     }
 }

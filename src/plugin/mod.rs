@@ -1,25 +1,38 @@
 //! `kubectl his`: what a hospital is doing, what a change would do, and what a reason means.
 //!
-//! Guarantees: it only reads; `plan` and `explain` need no cluster. Text is made by pure functions from what was read.
-//! Exit codes: 0 all is well, 1 wrong usage or unreadable files, 2 refused or not Ready, 3 no answer from the cluster.
+//! Guarantees: it only reads, but for `pause` and `resume`, which write two annotations; `plan`, `explain` of a word and
+//! `completion` need no cluster. Text is made by pure functions from what was read.
+//! Exit codes: 0 all is well, 1 wrong usage or unreadable files, 2 refused or not Ready, 3 no answer from the cluster,
+//! 4 the cluster differs from what is wanted.
 
+mod access;
+mod bundle;
+mod complete;
+pub mod diff;
+pub mod events;
 mod explain;
+mod look;
 mod output;
+mod pause;
 mod plan;
+pub mod redact;
 pub mod status;
+mod time;
+mod watch;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use output::{Ended, Ending};
+use output::Ended;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  all is well
-  1  wrong usage, or a file that cannot be read
-  2  the files are refused, or a hospital is not Ready
-  3  the cluster does not answer, or refuses to";
+  0  all is well; for diff: there is nothing to change
+  1  wrong usage, or a file that cannot be read or written
+  2  what is asked for is refused, or a hospital is not Ready (with --timeout: not in time)
+  3  the cluster does not answer or refuses to, or there is no difference in what could be read
+  4  diff: there is something to change";
 
 /// Command line of `kubectl his`.
 #[derive(Debug, Parser)]
@@ -42,8 +55,23 @@ enum Command {
     Status(status::Arguments),
     /// Show every object that the operator would make of YAML files. Needs no cluster.
     Plan(plan::Arguments),
-    /// Say what a reason or a condition means and what to do about it. Needs no cluster.
+    /// Show what the operator would change in the cluster, field by field.
+    Diff(diff::Arguments),
+    /// Say what a reason or a condition means and what to do about it; with a hospital, what is so there.
     Explain(explain::Arguments),
+    /// Show everything that was told about a hospital and in its namespace.
+    Events(events::Arguments),
+    /// Have the operator change nothing of a hospital until a given time.
+    Pause(pause::Pause),
+    /// End a pause.
+    Resume(pause::Resume),
+    /// Collect what somebody needs who helps, without secrets, in one file.
+    SupportBundle(bundle::Arguments),
+    /// Print a completion script. Needs no cluster.
+    Completion(complete::Arguments),
+    /// Words that could come next, for kubectl.
+    #[command(hide = true)]
+    Complete(complete::Words),
 }
 
 /// Runs the plugin with the arguments of this process.
@@ -64,6 +92,13 @@ fn run(cli: Cli) -> Ended {
     match cli.command {
         Command::Status(arguments) => arguments.run(),
         Command::Plan(arguments) => arguments.run(),
-        Command::Explain(arguments) => arguments.run().map_err(Ending::Usage),
+        Command::Diff(arguments) => arguments.run(),
+        Command::Explain(arguments) => arguments.run(),
+        Command::Events(arguments) => arguments.run(),
+        Command::Pause(arguments) => arguments.run(),
+        Command::Resume(arguments) => arguments.run(),
+        Command::SupportBundle(arguments) => arguments.run(),
+        Command::Completion(arguments) => arguments.run(),
+        Command::Complete(words) => Ok(words.run()),
     }
 }

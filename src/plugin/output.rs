@@ -14,8 +14,82 @@ pub(super) struct Said {
     pub text: String,
     /// For standard error.
     pub warnings: Vec<String>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// What a command that could answer has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Outcome {
     /// Everything that was asked about is well.
-    pub well: bool,
+    #[default]
+    Well,
+    /// A hospital is not Ready.
+    NotReady,
+    /// The cluster is not as the files or the hospital want it.
+    Differs,
+    /// What could be read is well; something could not be read.
+    Unread,
+}
+
+impl Outcome {
+    /// Of hospitals.
+    pub(super) fn ready(ready: bool) -> Self {
+        if ready { Self::Well } else { Self::NotReady }
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Well => 0,
+            Self::NotReady => 2,
+            Self::Unread => 3,
+            Self::Differs => 4,
+        }
+    }
+}
+
+impl Said {
+    /// Text, and nothing that is not well.
+    pub(super) fn well(text: String) -> Self {
+        Self { text, ..Self::default() }
+    }
+}
+
+/// How a model is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// For programs and people.
+    Yaml,
+}
+
+impl Output {
+    /// The model itself, or the table made of it.
+    pub(super) fn print<T: serde::Serialize>(
+        self,
+        model: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> Result<String, Ending> {
+        let failed =
+            |what: &str| Ending::Usage(format!("what was read cannot be written as {what}; choose --output table"));
+        match self {
+            Self::Table => Ok(table(model)),
+            Self::Json => serde_json::to_string_pretty(model).map(|text| text + "\n").map_err(|_| failed("JSON")),
+            Self::Yaml => serde_yaml_ng::to_string(model).map_err(|_| failed("YAML")),
+        }
+    }
+
+    /// What is printed, told apart from what is printed before and after it.
+    pub(super) fn one_of_many(self, text: String) -> String {
+        match self {
+            Self::Table => text + "\n",
+            Self::Json => text,
+            Self::Yaml => format!("---\n{text}"),
+        }
+    }
 }
 
 /// Why a command has nothing to show.
@@ -40,7 +114,7 @@ pub(super) fn end(ended: Ended) -> ExitCode {
                 complain(&format!("warning: {warning}"));
             }
             match print(&said.text) {
-                Ok(()) => ExitCode::from(if said.well { 0 } else { 2 }),
+                Ok(_) => ExitCode::from(said.outcome.code()),
                 Err(error) => {
                     complain(&format!("error: standard output cannot be written: {error}"));
                     ExitCode::from(1)
@@ -66,15 +140,17 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::from(error.use_stderr()))
 }
 
-fn print(text: &str) -> io::Result<()> {
+/// Says whether anybody reads on.
+pub(super) fn print(text: &str) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        other => other.map(|()| true),
     }
 }
 
-fn complain(text: &str) {
+/// On standard error.
+pub(super) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 

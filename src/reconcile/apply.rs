@@ -77,9 +77,7 @@ async fn one(
     ctx: &Context,
 ) -> Result<Option<DynamicObject>, Error> {
     match wanted {
-        Desired::Apply(object) => {
-            ctx.writer.ensure(object, observed.objects.get(&object.at).map(AsRef::as_ref)).await
-        }
+        Desired::Apply(object) => ctx.writer.ensure(object, observed.objects.get(&object.at).map(AsRef::as_ref)).await,
         Desired::Generate(generated) => secret(generated, first, observed, ctx).await,
         Desired::Keep(_) => Ok(None),
     }
@@ -103,7 +101,7 @@ async fn secret(
 }
 
 /// Metadata of a Secret that is there. With its UID, so that no empty Secret is made where one has just gone.
-fn marks(generated: &Generated, live: &DynamicObject) -> Object {
+pub fn marks(generated: &Generated, live: &DynamicObject) -> Object {
     let mut marks = generated.object.stamped();
     if let Some(body) = marks.body.as_object_mut() {
         body.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata"));
@@ -115,17 +113,20 @@ fn marks(generated: &Generated, live: &DynamicObject) -> Object {
     marks
 }
 
-/// Removes workload of this hospital that nobody wants any more; `uids` are those of tenants that this one stands for.
+/// Removes workload of this hospital that nobody wants any more.
 pub async fn prune(tenant: &Tenant, desired: &[Desired], observed: &Observed, ctx: &Context) -> Result<(), Error> {
-    let wanted: BTreeSet<&Ref> = desired.iter().map(Desired::at).collect();
-    for (at, live) in &observed.objects {
-        let ours = owner(live).is_some_and(|uid| uid == tenant.uid || adopted(tenant) == Some(uid));
-        if wanted.contains(at) || !ours || !removable(at, live) {
-            continue;
-        }
+    for (at, live) in unwanted(tenant, desired, observed) {
         remove(at, live, ctx).await?;
     }
     Ok(())
+}
+
+/// Workload that is there, belongs to this hospital or to the one that it stands for, and is not wanted.
+pub fn unwanted<'a>(tenant: &Tenant, desired: &[Desired], observed: &'a Observed) -> Vec<(&'a Ref, &'a DynamicObject)> {
+    let wanted: BTreeSet<&Ref> = desired.iter().map(Desired::at).collect();
+    let ours = |live: &DynamicObject| owner(live).is_some_and(|uid| uid == tenant.uid || adopted(tenant) == Some(uid));
+    let live = observed.objects.iter().map(|(at, live)| (at, live.as_ref()));
+    live.filter(|(at, live)| !wanted.contains(at) && ours(live) && removable(at, live)).collect()
 }
 
 /// Removes all workload of a hospital that is being deleted. Returns what is still there, and what is kept.

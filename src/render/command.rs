@@ -24,7 +24,7 @@ use crate::{
 pub struct Arguments {
     /// File or directory with hospitals and the platforms and applications that they name; - reads standard input. May
     /// be repeated.
-    #[arg(short, long = "filename", value_name = "FILE", required = true)]
+    #[arg(short, long = "filename", value_name = "FILE", required = true, value_hint = clap::ValueHint::AnyPath)]
     files: Vec<String>,
     /// Only this hospital. May be repeated. Absent: all in the files.
     #[arg(long, value_name = "NAME")]
@@ -87,7 +87,8 @@ fn rejected(place: &str, rejection: &Rejection) -> String {
     format!("{place}: {rejection} ({})\n  next: {}", rejection.reason.as_str(), rejection.reason.next())
 }
 
-fn time(text: &str) -> Result<DateTime<Utc>, String> {
+/// RFC 3339.
+pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     let parsed = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
     parsed.map_err(|_| "not an RFC 3339 time; write for example 2030-01-31T18:00:00Z".to_owned())
 }
@@ -157,21 +158,25 @@ impl Arguments {
 }
 
 fn observed(definitions: &Definitions, tenant: &HospitalTenant, crds: &BTreeSet<String>) -> Observed {
+    let all: Vec<_> = definitions.tenants.iter().map(|(_, tenant)| tenant.as_ref()).collect();
     let platform = tenant.spec.platform.as_deref().unwrap_or(names::DEFAULT_PLATFORM);
     Observed {
         crds: crds.clone(),
         platform: definitions.platforms.get(platform).cloned(),
         application: definitions.applications.get(&tenant.spec.application.name).cloned(),
-        taken_hosts: taken_hosts(definitions, tenant),
+        taken_hosts: taken_hosts(&all, tenant),
         ..Observed::default()
     }
 }
 
-/// The oldest holds a host, as in the cluster; of those without an age, the first in the files.
-fn taken_hosts(definitions: &Definitions, tenant: &HospitalTenant) -> BTreeMap<String, String> {
-    let created = |tenant: &HospitalTenant| tenant.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    let mut by_age: Vec<&HospitalTenant> = definitions.tenants.iter().map(|(_, tenant)| tenant.as_ref()).collect();
-    by_age.sort_by_key(|tenant| (created(tenant).is_none(), created(tenant)));
+/// Hosts that another one holds: the oldest, as in the cluster; of those without an age, the first of all.
+pub(crate) fn taken_hosts(all: &[&HospitalTenant], tenant: &HospitalTenant) -> BTreeMap<String, String> {
+    let rank = |tenant: &HospitalTenant| {
+        let created = tenant.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (created.is_none(), created, created.and_then(|_| tenant.metadata.uid.clone()))
+    };
+    let mut by_age = all.to_vec();
+    by_age.sort_by_key(|tenant| rank(tenant));
     let hosts = |tenant: &HospitalTenant| {
         std::iter::once(&tenant.spec.host).chain(&tenant.spec.additional_hosts).cloned().collect::<BTreeSet<_>>()
     };

@@ -13,7 +13,9 @@ mod show;
 mod simulate;
 
 pub use command::{Arguments, Error, Report};
+pub(crate) use command::{taken_hosts, time};
 pub use object::Definitions;
+pub(crate) use read::documents;
 pub use read::{Document, ReadError};
 pub use schema::Problem;
 pub use show::Format;

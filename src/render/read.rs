@@ -52,7 +52,7 @@ pub enum ReadError {
 }
 
 /// All objects, in the order of the files.
-pub(super) fn documents(paths: &[String], standard_input: &mut dyn Read) -> Result<Vec<Document>, ReadError> {
+pub(crate) fn documents(paths: &[String], standard_input: &mut dyn Read) -> Result<Vec<Document>, ReadError> {
     let mut all = Vec::new();
     for path in paths {
         if path == STANDARD_INPUT {

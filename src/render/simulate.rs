@@ -2,9 +2,12 @@
 //!
 //! Guarantees: pure. The operator keeps objects back until others are ready, so one pass does not show them all; here
 //! every pass sees what the one before wanted, as if it had become ready. What only a person can provide is assumed to be
-//! there, and said so.
+//! there, and said so. What is there already is taken as it is, and as good as ready.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use k8s_openapi::api::{
     apps::v1::{DeploymentStatus, StatefulSetStatus},
@@ -49,7 +52,9 @@ pub struct Entry {
 pub struct Outcome {
     /// In order of application.
     pub entries: Vec<Entry>,
-    /// Secrets that a person must provide, assumed to be there.
+    /// Everything that is wanted in the end, in order of application.
+    pub desired: Vec<Desired>,
+    /// Secrets that a person must provide and that were not seen; assumed to be there.
     pub provided: Vec<String>,
     /// As it would be reported once everything is ready.
     pub verdicts: Verdicts,
@@ -59,22 +64,32 @@ pub struct Outcome {
     pub tenant: crate::tenant::Tenant,
 }
 
-/// Plans until nothing new is wanted; once only, if `first_step`.
+/// Plans until nothing new is wanted; once only, if `first_step`. Entries are what differs from what was observed.
 pub fn simulate(inputs: &Inputs, observed: &Observed, first_step: bool) -> Result<Outcome, Rejection> {
     let inputs = with_uid(inputs);
     let mut observed = observed.clone();
     let provided = provide_secrets(&inputs, &mut observed);
     let mut entries: Vec<Entry> = Vec::new();
     let mut places: BTreeMap<Ref, usize> = BTreeMap::new();
+    let mut assumed: BTreeSet<Ref> = BTreeSet::new();
     for step in 1..=PASSES {
         let pass = pass::plan(&inputs, &observed)?;
-        let changed: Vec<_> =
-            pass.desired.iter().filter(|wanted| pass::difference(wanted, &observed).is_some()).collect();
-        if changed.is_empty() || (first_step && step > 1) {
-            return Ok(outcome(&inputs, entries, provided, (&pass, &observed)));
+        let (mut news, mut changed) = (Vec::new(), Vec::new());
+        for wanted in pass.desired.iter().filter(|wanted| !matches!(wanted, Desired::Keep(_))) {
+            if pass::difference(wanted, &observed).is_some() {
+                changed.push(wanted);
+            } else if !assumed.contains(wanted.at()) && !has_failed(wanted.at(), &observed) {
+                news.push(wanted);
+            }
+        }
+        if (changed.is_empty() && news.is_empty()) || (first_step && step > 1) {
+            return Ok(outcome(&inputs, entries, provided, (pass, &observed)));
+        }
+        for wanted in changed.iter().chain(&news) {
+            observed.objects.insert(wanted.at().clone(), Arc::new(ready(wanted)));
+            assumed.insert(wanted.at().clone());
         }
         for wanted in changed {
-            observed.objects.insert(wanted.at().clone(), Arc::new(ready(wanted)));
             if let Some(entry) = places.get(wanted.at()).and_then(|place| entries.get_mut(*place)) {
                 entry.desired = wanted.clone();
             } else {
@@ -87,15 +102,28 @@ pub fn simulate(inputs: &Inputs, observed: &Observed, first_step: bool) -> Resul
     Err(Rejection::terminal("HospitalTenant", Reason::Progressing, message))
 }
 
-fn outcome(inputs: &Inputs, entries: Vec<Entry>, provided: Vec<String>, end: (&pass::Pass, &Observed)) -> Outcome {
+fn outcome(inputs: &Inputs, entries: Vec<Entry>, provided: Vec<String>, end: (pass::Pass, &Observed)) -> Outcome {
     let (pass, observed) = end;
     Outcome {
         entries,
         provided,
         verdicts: pass.assess(observed),
-        status: report::planned(&inputs.tenant, pass, observed, None, None),
-        tenant: pass.tenant.clone(),
+        status: report::planned(&inputs.tenant, &pass, observed, None, None),
+        tenant: pass.tenant,
+        desired: pass.desired,
     }
+}
+
+/// A Job that has failed stays so: nothing that waits for its success comes by itself.
+fn has_failed(at: &Ref, observed: &Observed) -> bool {
+    let failed = |live: &Arc<DynamicObject>| {
+        let conditions = live.data.pointer("/status/conditions").and_then(Value::as_array);
+        conditions.into_iter().flatten().any(|condition| {
+            condition.get("type").and_then(Value::as_str) == Some("Failed")
+                && condition.get("status").and_then(Value::as_str) == Some("True")
+        })
+    };
+    at.kind == kind::JOB && observed.objects.get(at).is_some_and(failed)
 }
 
 /// Objects carry the UID of their tenant, which only the API server gives.
@@ -109,13 +137,14 @@ fn with_uid(inputs: &Inputs) -> Inputs {
 /// Secrets that the spec names and nobody renders.
 fn provide_secrets(inputs: &Inputs, observed: &mut Observed) -> Vec<String> {
     let namespace = names::namespace(inputs.tenant.metadata.name.as_deref().unwrap_or_default());
-    let names = foreign_secrets(&inputs.tenant.spec);
-    for name in &names {
+    let mut missing = foreign_secrets(&inputs.tenant.spec);
+    missing.retain(|name| observed.get(kind::SECRET, &namespace, name).is_none());
+    for name in &missing {
         let at = Ref { kind: kind::SECRET, namespace: namespace.clone(), name: name.clone() };
         let live = DynamicObject::new(name, &resource(kind::SECRET)).within(&namespace);
         observed.objects.insert(at, Arc::new(live));
     }
-    names
+    missing
 }
 
 fn foreign_secrets(spec: &HospitalTenantSpec) -> Vec<String> {
@@ -133,11 +162,7 @@ fn foreign_secrets(spec: &HospitalTenantSpec) -> Vec<String> {
 }
 
 fn entry(step: usize, desired: &Desired) -> Entry {
-    let body = match desired {
-        Desired::Apply(object) => Some(&object.body),
-        Desired::Generate(generated) => Some(&generated.object.body),
-        Desired::Keep(_) => None,
-    };
+    let body = desired.body();
     let metadata = |map: &str, key: &str| {
         let value = body?.get("metadata")?.get(map)?.get(key)?;
         value.as_str().map(ToOwned::to_owned)

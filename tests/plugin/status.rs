@@ -46,7 +46,7 @@ fn now() -> DateTime<Utc> {
     "2030-01-09T12:00:00Z".parse().unwrap()
 }
 
-fn golden(name: &str, text: &str) {
+pub fn golden(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("snapshots");
     settings.set_prepend_module_to_snapshot(false);

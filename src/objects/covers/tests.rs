@@ -2,7 +2,7 @@ use kube::core::DynamicObject;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{covers, difference};
+use super::{covers, difference, differences};
 use crate::objects::{
     Kind, Object,
     kind::{DEPLOYMENT, HTTP_ROUTE, NETWORK_POLICY, RESOURCE_QUOTA, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET},
@@ -257,4 +257,34 @@ proptest! {
         *changed.pointer_mut(pick.get::<String>(&found)).unwrap() = json!("CHANGED");
         prop_assert!(difference(&live(&changed), &desired(DEPLOYMENT, &body)).is_some());
     }
+}
+
+#[test]
+fn every_difference_is_told_with_both_values() {
+    let mut changed = defaulted();
+    changed["spec"]["replicas"] = json!(5);
+    changed["spec"]["template"]["spec"]["containers"][1]["image"] = json!("web@sha256:0");
+    let want = desired(DEPLOYMENT, &deployment());
+    let found: Vec<_> = differences(&live(&changed), &want).into_iter().map(|d| (d.path, d.live, d.want)).collect();
+    let image = ".spec.template.spec.containers[name=web].image".to_owned();
+    assert_eq!(
+        found,
+        [
+            (".spec.replicas".to_owned(), Some(json!(5)), Some(json!(2))),
+            (image, Some(json!("web@sha256:0")), Some(json!("web@sha256:1"))),
+        ]
+    );
+    assert!(differences(&live(&defaulted()), &want).is_empty());
+}
+
+#[test]
+fn what_is_too_much_in_a_policy_is_told_without_a_desired_value() {
+    let policy =
+        json!({"metadata": {"name": "p"}, "spec": {"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}]}]}});
+    let mut open = policy.clone();
+    open["spec"]["ingress"][0]["from"][0]["namespaceSelector"] = json!({"matchLabels": {"a": "b"}});
+    let found = differences(&live(&open), &desired(NETWORK_POLICY, &policy));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].path, ".spec.ingress[0].from[0].namespaceSelector");
+    assert_eq!(found[0].want, None);
 }

@@ -83,7 +83,7 @@ pub fn is_ready(tenant: &HospitalTenant) -> bool {
 }
 
 /// A condition of a hospital.
-pub(super) fn condition<'a>(tenant: &'a HospitalTenant, kind: &str) -> Option<&'a Condition> {
+pub(in crate::plugin) fn condition<'a>(tenant: &'a HospitalTenant, kind: &str) -> Option<&'a Condition> {
     tenant.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == kind)
 }
 
@@ -109,7 +109,7 @@ fn row(tenant: &HospitalTenant) -> Row {
 }
 
 /// Kubernetes time as the rest of this crate has it.
-pub(super) fn utc(time: Timestamp) -> Option<DateTime<Utc>> {
+pub(in crate::plugin) fn utc(time: Timestamp) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(time.as_second(), 0)
 }
 
@@ -142,16 +142,21 @@ impl Workload {
     }
 }
 
+/// When an event was last seen; the API server has several fields for it, of several ages.
+pub(in crate::plugin) fn last_seen(event: &Event) -> Option<DateTime<Utc>> {
+    let times = [
+        event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0),
+        event.last_timestamp.as_ref().map(|time| time.0),
+        event.event_time.as_ref().map(|time| time.0),
+        event.metadata.creation_timestamp.as_ref().map(|time| time.0),
+    ];
+    times.into_iter().flatten().next().and_then(utc)
+}
+
 impl From<Event> for Warning {
     fn from(event: Event) -> Self {
-        let times = [
-            event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0),
-            event.last_timestamp.as_ref().map(|time| time.0),
-            event.event_time.as_ref().map(|time| time.0),
-            event.metadata.creation_timestamp.as_ref().map(|time| time.0),
-        ];
         Self {
-            at: times.into_iter().flatten().next().and_then(utc),
+            at: last_seen(&event),
             reason: event.reason.unwrap_or_default(),
             message: event.message.unwrap_or_default(),
         }

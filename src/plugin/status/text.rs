@@ -1,7 +1,7 @@
 //! Hospitals as text. Pure: the same model at the same time gives the same text.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use comfy_table::{Attribute, Cell, Color, Table};
+use chrono::{DateTime, Utc};
+use comfy_table::Cell;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
@@ -10,20 +10,12 @@ use crate::{
     api::v1alpha1::{HospitalTenant, HospitalTenantStatus},
     conditions::{READY, RECONCILING, STALLED},
     names,
-    plugin::output::plain,
+    plugin::{
+        look::{Look, age, filled, or_nothing, table, truth},
+        output::plain,
+    },
     render::grid::grid,
 };
-
-/// How text is laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
-    /// Columns.
-    pub width: u16,
-    /// ANSI colours.
-    pub colour: bool,
-}
-
-const NOTHING: &str = "-";
 
 /// All hospitals, one line each.
 pub fn list(rows: &[Row], now: DateTime<Utc>, look: Look) -> String {
@@ -167,29 +159,6 @@ fn warnings(hospital: &Hospital, now: DateTime<Utc>, look: Look) -> Option<Strin
     filled(&table)
 }
 
-fn table(look: Look, header: &[&str]) -> Table {
-    let bold = |name: &&str| if look.colour { Cell::new(name).add_attribute(Attribute::Bold) } else { Cell::new(name) };
-    let mut table = grid(look.width, header.iter().map(bold).collect::<Vec<_>>());
-    if look.colour {
-        table.enforce_styling();
-    }
-    table
-}
-
-fn filled(table: &Table) -> Option<String> {
-    (!table.is_empty()).then(|| table.trim_fmt())
-}
-
-/// Green, red, or yellow for what is not known. Without colours, the word alone.
-fn truth(text: &str, good: Option<bool>) -> Cell {
-    let colour = match good {
-        Some(true) => Color::Green,
-        Some(false) => Color::Red,
-        None => Color::Yellow,
-    };
-    Cell::new(plain(text)).fg(colour)
-}
-
 /// Two conditions are well when they are False.
 fn good(kind: &str, status: &str) -> Option<bool> {
     let inverted = matches!(kind, RECONCILING | STALLED);
@@ -197,45 +166,5 @@ fn good(kind: &str, status: &str) -> Option<bool> {
         "True" => Some(!inverted),
         "False" => Some(inverted),
         _ => None,
-    }
-}
-
-fn or_nothing(text: Option<&str>) -> String {
-    text.map(plain).filter(|text| !text.is_empty()).unwrap_or_else(|| NOTHING.to_owned())
-}
-
-/// Two units at most, as kubectl does.
-fn age(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
-    let Some(at) = at else { return NOTHING.to_owned() };
-    let age = (now - at).max(TimeDelta::zero());
-    let (days, hours, minutes, seconds) =
-        (age.num_days(), age.num_hours() % 24, age.num_minutes() % 60, age.num_seconds() % 60);
-    let two = |big: i64, unit: &str, small: i64, part: &str| {
-        if small == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{small}{part}") }
-    };
-    match (days, age.num_hours(), age.num_minutes()) {
-        (10.., ..) => format!("{days}d"),
-        (1.., ..) => two(days, "d", hours, "h"),
-        (_, 1.., _) => two(hours, "h", minutes, "m"),
-        (.., 10..) => format!("{minutes}m"),
-        (.., 1..) => two(minutes, "m", seconds, "s"),
-        _ => format!("{seconds}s"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_have_at_most_two_units() {
-        let now = DateTime::UNIX_EPOCH + TimeDelta::days(100);
-        let of = |seconds: i64| age(Some(now - TimeDelta::seconds(seconds)), now);
-        assert_eq!(
-            [0, 59, 60, 61, 600, 3_600, 3_660, 86_400, 90_000, 864_000].map(of),
-            ["0s", "59s", "1m", "1m1s", "10m", "1h", "1h1m", "1d", "1d1h", "10d"]
-        );
-        assert_eq!(of(-5), "0s");
-        assert_eq!(age(None, now), "-");
     }
 }

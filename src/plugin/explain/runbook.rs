@@ -1,0 +1,69 @@
+//! What to run when a condition has a reason. Pure; a reason without an entry does not compile.
+
+use crate::{conditions::Reason, names};
+
+/// Commands in the order in which they help, for a hospital of that name.
+pub(super) fn commands(reason: Reason, tenant: &str) -> Vec<String> {
+    let namespace = names::namespace(tenant);
+    templates(reason).iter().map(|template| template.replace("{ns}", &namespace).replace("{name}", tenant)).collect()
+}
+
+const STATUS: &str = "kubectl his status {name}";
+const EVENTS: &str = "kubectl his events {name}";
+const PODS: &str = "kubectl -n {ns} get pods -o wide";
+const DESCRIBE: &str = "kubectl -n {ns} describe pod POD      # the one named in the message";
+const LOGS: &str = "kubectl -n {ns} logs POD --all-containers --previous";
+const JOB: &str = "kubectl -n {ns} get jobs";
+const JOB_LOG: &str = "kubectl -n {ns} logs job/JOB      # the one named in the message";
+const AGAIN: &str =
+    "kubectl patch ht {name} --type merge -p '{\"spec\":{\"release\":{\"attempt\":N}}}'      # one more than before";
+const EDIT: &str = "kubectl edit ht {name}      # or correct its file and apply it";
+const CHECK: &str = "kubectl his plan -f FILES      # says the same of a file, before it is applied";
+const PLATFORMS: &str = "kubectl get hplat";
+const APPLICATIONS: &str = "kubectl get happ -o yaml";
+
+fn templates(reason: Reason) -> &'static [&'static str] {
+    match reason {
+        Reason::Proved => &[STATUS],
+        Reason::Progressing | Reason::NotObserved => &[STATUS, EVENTS, PODS],
+        Reason::PlatformNotFound => &[PLATFORMS, EDIT],
+        Reason::ApplicationNotFound | Reason::VersionNotFound | Reason::ImageNotFound => &[APPLICATIONS, EDIT, CHECK],
+        Reason::HostTaken => &["kubectl get ht -o wide", EDIT],
+        Reason::NamespaceNotOurs => &["kubectl get namespace {ns} -o yaml", EDIT],
+        Reason::RetainedDataFound => {
+            &["kubectl -n {ns} get configmap retained-data -o yaml      # what was kept, and of which hospital", EDIT]
+        }
+        Reason::TemplateInvalid | Reason::ExceptionMissing => &[APPLICATIONS, CHECK],
+        Reason::ParameterInvalid
+        | Reason::ReferenceInvalid
+        | Reason::BindingMissing
+        | Reason::OutOfBounds
+        | Reason::DatabaseModeRefused
+        | Reason::DatabaseModeChanged
+        | Reason::TimeInvalid => &[EDIT, CHECK],
+        Reason::Unsupported => &["kubectl get crd", STATUS],
+        Reason::SecretNotFound => &[
+            "kubectl -n {ns} get secrets",
+            "kubectl -n {ns} create secret generic SECRET --from-file=KEY=FILE      # as the message says",
+        ],
+        Reason::DatabaseNotReady => &[
+            PODS,
+            "kubectl -n {ns} describe pod database-0",
+            "kubectl -n {ns} logs database-0 --all-containers --tail 100",
+            "kubectl -n {ns} get persistentvolumeclaims",
+        ],
+        Reason::InitRunning | Reason::MigrationRunning => &[JOB, JOB_LOG],
+        Reason::InitFailed | Reason::MigrationFailed => &[JOB, JOB_LOG, AGAIN, "kubectl his status {name} --watch"],
+        Reason::PodsFailing => &[PODS, DESCRIBE, LOGS, EVENTS],
+        Reason::RouteNotAccepted => &["kubectl -n {ns} get httproutes -o yaml", "kubectl get gateways -A"],
+        Reason::GatewayMissing => &["kubectl get gateways -A", "kubectl edit hplat PLATFORM      # spec.gateway"],
+        Reason::SwitchedOff => &[STATUS, EDIT],
+        Reason::Paused => &[STATUS, "kubectl his resume {name}      # before its end"],
+        Reason::ApiError => &[
+            STATUS,
+            "kubectl -n his-operator-system logs deployment/his-operator --tail 100",
+            "kubectl his support-bundle {name}",
+        ],
+        Reason::Deleting => &[EVENTS, "kubectl -n {ns} get all", "kubectl -n {ns} get configmap retained-data -o yaml"],
+    }
+}
