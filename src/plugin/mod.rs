@@ -31,7 +31,7 @@ Exit codes:
   0  all is well; for diff: there is nothing to change
   1  wrong usage, or a file that cannot be read or written
   2  what is asked for is refused, or a hospital is not Ready (with --timeout: not in time)
-  3  the cluster does not answer or refuses to, or there is no difference in what could be read
+  3  the cluster does not answer or refuses to, or part of what was asked for cannot be read
   4  diff: there is something to change";
 
 /// Command line of `kubectl his`.
