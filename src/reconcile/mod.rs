@@ -50,10 +50,10 @@ pub async fn reconcile(resource: Arc<HospitalTenant>, ctx: Arc<Context>) -> Resu
     let refusal = ctx.caches.refusal(&resource);
     let mut observed = ctx.caches.observe(&resource);
     if resource.metadata.deletion_timestamp.is_some() {
-        return match settled || refusal.is_some() {
-            true => retire::retire(&resource, &observed, &ctx).await,
-            false => Ok(Action::await_change()),
-        };
+        if !settled && refusal.is_none() {
+            return Ok(Action::await_change());
+        }
+        return retire::retire(&resource, &observed, &ctx).await;
     }
     let now = ctx.clock.now();
     let inputs = Inputs { tenant: Arc::clone(&resource), settings: ctx.settings.clone(), now };
