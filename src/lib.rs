@@ -20,6 +20,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod ask;
 pub mod capabilities;
 pub mod cluster;
 pub mod conditions;

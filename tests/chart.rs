@@ -9,13 +9,14 @@
 )]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
 use e2e::parts::{self, Part};
+use his_operator::{generate::ALERTS, metrics::Metrics};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -66,7 +67,8 @@ fn bundle() -> Objects {
 }
 
 fn of_kind<'a>(objects: &'a Objects, kind: &str) -> &'a Value {
-    let mut found = objects.iter().filter(|((k, ..), _)| k == kind);
+    let test = |object: &Value| object["metadata"]["annotations"]["helm.sh/hook"] == "test";
+    let mut found = objects.iter().filter(|((k, ..), object)| k == kind && (kind == "Job" || !test(object)));
     let (_, object) = found.next().unwrap_or_else(|| panic!("no {kind}"));
     assert!(found.next().is_none(), "more than one {kind}");
     object
@@ -95,6 +97,7 @@ fn the_plain_bundle_is_what_the_charts_render() {
     let namespace = wanted.remove(&("Namespace".to_owned(), String::new(), "his-operator-system".to_owned())).unwrap();
     assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
     let mut found = render(CHART, "his-operator-system", &[]);
+    found.retain(|_, object| object["metadata"]["annotations"]["helm.sh/hook"].is_null());
     for (key, mut crd) in render(CRDS, "his-operator-system", &[]) {
         let annotations = crd["metadata"].as_object_mut().unwrap().remove("annotations").unwrap();
         assert_eq!(annotations["helm.sh/resource-policy"], "keep", "{key:?} would go with helm uninstall");
@@ -218,4 +221,125 @@ fn every_generated_rule_carries_its_reason_as_a_comment() {
     for at in rules {
         assert!(lines[at - 1].starts_with("# "), "line {} has no reason", at + 1);
     }
+}
+
+const WATCHED: [&str; 3] = ["serviceMonitor", "prometheusRule", "dashboard"];
+
+fn watched() -> Objects {
+    let values = WATCHED.map(|value| format!("{value}.enabled=true"));
+    let labels = WATCHED.map(|value| format!("{value}.labels={{\"release\":\"prometheus\"}}"));
+    render(CHART, "x", &values.iter().chain(&labels).map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn what_watches_the_operator_is_made_only_if_somebody_wants_it_and_carries_the_labels_of_the_values() {
+    let kinds = |objects: &Objects| objects.keys().map(|(kind, ..)| kind.clone()).collect::<BTreeSet<_>>();
+    let (with, without) = (watched(), render(CHART, "x", &[]));
+    let more: Vec<_> = kinds(&with).difference(&kinds(&without)).cloned().collect();
+    assert_eq!(more, ["ConfigMap", "PrometheusRule", "ServiceMonitor"]);
+    for kind in more {
+        let labels = &of_kind(&with, &kind)["metadata"]["labels"];
+        assert_eq!(labels["release"], "prometheus", "{kind}");
+        assert_eq!(labels["app.kubernetes.io/name"], "his-operator", "{kind}");
+    }
+    let endpoint = &of_kind(&with, "ServiceMonitor")["spec"]["endpoints"][0];
+    let service = of_kind(&with, "Service");
+    assert_eq!(service["spec"]["ports"][0]["name"], endpoint["port"]);
+    let found = of_kind(&with, "ServiceMonitor")["spec"]["selector"]["matchLabels"].as_object().unwrap();
+    assert!(found.iter().all(|(key, value)| service["metadata"]["labels"][key] == *value));
+}
+
+/// Names under which Prometheus stores what the operator exposes.
+fn series() -> BTreeSet<String> {
+    let metrics = Metrics::default();
+    // A family shows itself with its first sample.
+    metrics.wrote("apply", "Deployment", "ok");
+    metrics.watch_restarted("Deployment", "gone");
+    metrics.ready_changed(None, Some("True"));
+    drop(metrics.reconcile());
+    let text = metrics.text();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types
+        .flat_map(|(name, kind)| {
+            let endings: &[&str] = match kind {
+                "counter" => &["_total"],
+                "histogram" => &["_bucket", "_sum", "_count"],
+                "info" => &["_info"],
+                _ => &[""],
+            };
+            endings.iter().map(|ending| format!("{name}{ending}")).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Names of ours in an expression.
+fn named(expression: &str) -> Vec<String> {
+    let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("his_operator_")).map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn alerts_and_panels_ask_only_for_metrics_that_exist() {
+    let series = series();
+    assert!(series.contains("his_operator_leader") && series.contains("his_operator_reconciles_total"), "{series:?}");
+    let objects = watched();
+    let rules = of_kind(&objects, "PrometheusRule")["spec"]["groups"][0]["rules"].as_array().unwrap();
+    let of_rules = rules.iter().map(|rule| rule["expr"].as_str().unwrap().to_owned());
+    let dashboard: Value =
+        serde_json::from_str(of_kind(&objects, "ConfigMap")["data"]["his-operator.json"].as_str().unwrap()).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let of_panels = panels.iter().map(|panel| panel["targets"][0]["expr"].as_str().unwrap().to_owned());
+    let expressions: Vec<_> = of_rules.chain(of_panels).collect();
+    assert!(rules.len() >= 8 && panels.len() >= 8);
+    for expression in expressions {
+        let names = named(&expression);
+        assert!(!names.is_empty(), "{expression} asks for nothing of ours");
+        for name in names {
+            assert!(series.contains(&name), "{expression}: there is no {name}");
+        }
+    }
+    assert_eq!(named("rate(his_operator_no_such_total[5m])"), ["his_operator_no_such_total"]);
+    // What Grafana fills in reached it as text.
+    assert!(panels.iter().any(|panel| panel["targets"][0]["legendFormat"] == "{{kind}}"));
+}
+
+#[test]
+fn every_alert_has_its_runbook_where_it_says() {
+    let readme = fs::read_to_string(root().join(CHART).join("README.md")).unwrap();
+    let objects = watched();
+    let rules = of_kind(&objects, "PrometheusRule")["spec"]["groups"][0]["rules"].as_array().unwrap();
+    assert_eq!(rules.len(), ALERTS.len());
+    for rule in rules {
+        let name = rule["alert"].as_str().unwrap();
+        let url = rule["annotations"]["runbook_url"].as_str().unwrap();
+        assert!(url.ends_with(&format!("charts/his-operator/README.md#{}", name.to_lowercase())), "{url}");
+        assert!(readme.contains(&format!("\n### {name}\n")), "the README has no section {name}");
+        assert!(readme.contains(rule["annotations"]["runbook"].as_str().unwrap()), "{name}: no runbook");
+        assert!(["critical", "warning"].contains(&rule["labels"]["severity"].as_str().unwrap()));
+    }
+}
+
+/// The operator's policy lets nobody in, so the test brings its own door and takes it away again.
+#[test]
+fn helm_test_asks_the_service_and_may_reach_it() {
+    let objects = render(CHART, "x", &[]);
+    let hooks: Vec<_> =
+        objects.values().filter(|object| object["metadata"]["annotations"]["helm.sh/hook"] == "test").collect();
+    assert_eq!(hooks.len(), 3);
+    for hook in &hooks {
+        let policy = hook["metadata"]["annotations"]["helm.sh/hook-delete-policy"].as_str().unwrap();
+        assert!(policy.contains("hook-succeeded"), "{policy}");
+    }
+    let job = of_kind(&objects, "Job");
+    let arguments = job["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
+    let service = of_kind(&objects, "Service");
+    let address =
+        format!("{}.x.svc:{}", service["metadata"]["name"].as_str().unwrap(), service["spec"]["ports"][0]["port"]);
+    assert!(arguments.contains(&address.as_str().into()), "{arguments:?}");
+    let door = &objects[&("NetworkPolicy".to_owned(), "x".to_owned(), "his-operator-test-in".to_owned())]["spec"];
+    let labels = &job["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(door["ingress"][0]["from"][0]["podSelector"]["matchLabels"], *labels);
+    let operator = &of_kind(&objects, "Deployment")["spec"]["template"]["metadata"]["labels"];
+    let selected = door["podSelector"]["matchLabels"].as_object().unwrap();
+    assert!(selected.iter().all(|(key, value)| operator[key] == *value));
 }

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use clap::{Parser, Subcommand};
 use his_operator::{
+    ask,
     cluster::{Candidate, ConnectError, Connections, Timing},
     operator::{self, Operator},
     plugin,
@@ -32,6 +33,8 @@ enum Command {
     Run(Run),
     /// Prints every object that it would make of YAML files. Needs no cluster. Exit code 2: the files are refused.
     Render(Render),
+    /// Asks a running operator whether it is ready; `helm test` does.
+    Ask(ask::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -86,6 +89,8 @@ enum Error {
     #[error("signals cannot be received: {0}")]
     Signals(std::io::Error),
     #[error(transparent)]
+    Ask(#[from] ask::Failure),
+    #[error(transparent)]
     Operate(#[from] operator::Error),
 }
 
@@ -95,6 +100,7 @@ async fn main() -> std::process::ExitCode {
     let _chosen = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let ended = match Cli::parse().command {
         Command::Run(run) => run.run().await,
+        Command::Ask(question) => question.run().await.map_err(Error::from),
         Command::Render(render) => return plugin::render(&render.files, render.output),
     };
     match ended {

@@ -19,12 +19,20 @@ use k8s_openapi::{
     },
 };
 
-use crate::{api::v1alpha1::Resources, capabilities::isolation::quantities, names, tenant::Tenant};
+use crate::{
+    api::v1alpha1::Resources,
+    capabilities::isolation::{mebibytes, quantities},
+    names,
+    tenant::Tenant,
+};
 
 /// User and group of every container; no image of ours or others uses it for anything else.
 pub const USER: i64 = 10_001;
 /// Volume of `/tmp`, which every container may write; 64Mi unless a program brings its own.
 pub const SCRATCH: &str = "tmp";
+/// MiB of local disk for what a container logs, beside its directories.
+const LOGS: i64 = 64;
+const DISK: &str = "ephemeral-storage";
 /// Seconds between the order to stop and the signal: endpoints leave the proxies first.
 pub const PRE_STOP_SECONDS: i64 = 5;
 
@@ -71,6 +79,7 @@ impl Pod<'_> {
         let long_running = self.restart_policy == "Always";
         let sized = self.volumes.iter().any(|volume| volume.name == SCRATCH);
         let scratch = (!sized).then(|| empty_dir(SCRATCH, "64Mi", false));
+        let volumes: Vec<_> = scratch.into_iter().chain(self.volumes).collect();
         PodSpec {
             service_account_name: Some(self.component.to_owned()),
             automount_service_account_token: Some(false),
@@ -90,11 +99,26 @@ impl Pod<'_> {
             topology_spread_constraints: long_running.then(|| spread(&selector)),
             affinity: long_running.then(|| apart(&selector)),
             init_containers: (!self.init.is_empty()).then_some(self.init),
-            containers: vec![self.main],
-            volumes: Some(scratch.into_iter().chain(self.volumes).collect()),
+            containers: vec![with_disk_for(self.main, &volumes)],
+            volumes: Some(volumes),
             ..PodSpec::default()
         }
     }
+}
+
+/// The kubelet evicts a pod that uses more local disk than its limit, and directories count: so the limit covers all of them
+/// when they are full, and its logs.
+fn with_disk_for(mut container: K8sContainer, volumes: &[Volume]) -> K8sContainer {
+    let on_disk = volumes.iter().filter_map(|volume| volume.empty_dir.as_ref()).filter(|dir| dir.medium.is_none());
+    let sizes = on_disk.filter_map(|dir| dir.size_limit.as_ref()).map(|size| mebibytes(&size.0));
+    let needed = sizes.fold(LOGS, i64::saturating_add);
+    let limits = container.resources.as_mut().and_then(|resources| resources.limits.as_mut());
+    if let Some(limit) = limits.and_then(|limits| limits.get_mut(DISK))
+        && mebibytes(&limit.0) < needed
+    {
+        *limit = Quantity(format!("{needed}Mi"));
+    }
+    container
 }
 
 /// What differs between containers.
@@ -195,8 +219,7 @@ fn requirements(resources: &Resources) -> ResourceRequirements {
     let or = |given: &Option<String>, smallest: &str| given.clone().unwrap_or_else(|| smallest.to_owned());
     let memory = or(&resources.memory, "64Mi");
     let disk = or(&resources.ephemeral_storage, "64Mi");
-    let amounts =
-        |cpu: String| Some(quantities([("cpu", cpu), ("memory", memory.clone()), ("ephemeral-storage", disk.clone())]));
+    let amounts = |cpu: String| Some(quantities([("cpu", cpu), ("memory", memory.clone()), (DISK, disk.clone())]));
     ResourceRequirements {
         requests: amounts(or(&resources.cpu, "50m")),
         limits: amounts(or(&resources.cpu_limit, "500m")),

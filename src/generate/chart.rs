@@ -6,7 +6,7 @@ use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::O
 use serde::Serialize;
 
 use super::{
-    Error, Files, MARK, admission, crds, operator,
+    Error, Files, MARK, admission, chart_test, crds, monitoring, operator,
     rbac::{self, Rule},
     site::{Site, VERSION},
     values::{self, Documented},
@@ -66,6 +66,12 @@ pub fn files() -> Result<Files, Error> {
     for (file, documents) in templates()? {
         put(format!("{CHART}/templates/{file}.yaml"), head.clone() + &yaml::template(&documents.join("---\n")));
     }
+    for (condition, file, document) in monitoring::documents(&Site::chart())? {
+        let text = format!("{{{{- if {condition} }}}}\n{}{{{{- end }}}}\n", yaml::template(&document));
+        put(format!("{CHART}/templates/{file}.yaml"), head.clone() + &text);
+    }
+    let test = chart_test::documents(&Site::chart())?.join("---\n");
+    put(format!("{CHART}/templates/test.yaml"), head.clone() + &yaml::template(&test));
     put("manifests/install.yaml".to_owned(), head + &bundle()?);
     Ok(files)
 }
@@ -179,7 +185,10 @@ fn readme() -> Result<String, Error> {
         rights(&rbac::namespace_rules()),
     );
     Ok(format!("<!-- {MARK} The text is in src/generate/chart/README.md. -->\n")
-        + &README.replace("<!-- values -->\n", &table).replace("<!-- rights -->\n", &rights))
+        + &README
+            .replace("<!-- values -->\n", &table)
+            .replace("<!-- rights -->\n", &rights)
+            .replace("<!-- alerts -->\n", &monitoring::runbooks()))
 }
 
 fn rights(rules: &[Rule]) -> String {

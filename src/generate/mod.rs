@@ -6,7 +6,9 @@
 
 mod admission;
 mod chart;
+mod chart_test;
 mod crds;
+mod monitoring;
 mod operator;
 mod rbac;
 mod reference;
@@ -22,6 +24,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(crate) use crds::clean as clean_schema;
+pub use monitoring::{ALERTS, Alert};
 pub use rbac::{Rule, cluster_rules, namespace_rules, tenant_rules};
 pub use values::Values;
 

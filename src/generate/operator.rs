@@ -40,9 +40,9 @@ use crate::names;
 /// Where client libraries look for the credentials of a pod.
 const CREDENTIALS: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// `nonroot` of the usual minimal images.
-const USER: i64 = 65_532;
+pub const USER: i64 = 65_532;
 /// Metrics and probes.
-const PORT: i32 = 8080;
+pub const PORT: i32 = 8080;
 const NAME_LABEL: &str = "app.kubernetes.io/name";
 
 /// Labels of everything that belongs to the operator itself. Not `managed-by`: that label marks what the operator writes.
@@ -52,15 +52,18 @@ pub fn labels() -> BTreeMap<String, String> {
     labels
 }
 
-fn own() -> BTreeMap<String, String> {
+/// What selects the operator.
+pub fn own() -> BTreeMap<String, String> {
     BTreeMap::from([(NAME_LABEL.to_owned(), names::PRODUCT.to_owned())])
 }
 
-fn selector() -> LabelSelector {
+/// Selects the operator's pods.
+pub fn selector() -> LabelSelector {
     LabelSelector { match_labels: Some(own()), ..LabelSelector::default() }
 }
 
-fn metadata(site: &Site) -> ObjectMeta {
+/// Name, namespace and labels.
+pub fn metadata(site: &Site) -> ObjectMeta {
     ObjectMeta {
         name: Some(names::PRODUCT.to_owned()),
         namespace: Some(site.namespace.clone()),

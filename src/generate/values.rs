@@ -30,6 +30,12 @@ pub struct Values {
     pub resources: BTreeMap<String, BTreeMap<String, Value>>,
     /// Who may talk to the operator, and to whom it may talk.
     pub network_policy: Network,
+    /// A ServiceMonitor, for the Prometheus operator.
+    pub service_monitor: Monitor,
+    /// A PrometheusRule with all alerts; each has its runbook below.
+    pub prometheus_rule: Optional,
+    /// A ConfigMap with a dashboard, for the side-car of Grafana's chart.
+    pub dashboard: Optional,
     /// Labels of the nodes that may run it.
     pub node_selector: BTreeMap<String, String>,
     /// Taints that it tolerates.
@@ -68,6 +74,29 @@ pub struct Network {
     pub extra_egress: Vec<BTreeMap<String, Value>>,
 }
 
+/// An object that is made if somebody wants it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Optional {
+    /// Whether it is made.
+    pub enabled: bool,
+    /// Further labels, by which it is found.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A ServiceMonitor.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Monitor {
+    /// Whether it is made. Let Prometheus in with networkPolicy.metricsFrom.
+    pub enabled: bool,
+    /// Time between two readings.
+    #[schemars(regex(pattern = r"^[0-9]+(ms|s|m)$"))]
+    pub interval: String,
+    /// Further labels, by which Prometheus finds it.
+    pub labels: BTreeMap<String, String>,
+}
+
 impl Default for Values {
     fn default() -> Self {
         let amounts = |pairs: [(&str, &str); 3]| pairs.map(|(name, amount)| (name.to_owned(), amount.into())).into();
@@ -92,6 +121,12 @@ impl Default for Values {
                 api_server_ports: vec![443, 6443],
                 metrics_from: Vec::new(),
                 extra_egress: Vec::new(),
+            },
+            service_monitor: Monitor { enabled: false, interval: "30s".to_owned(), labels: BTreeMap::new() },
+            prometheus_rule: Optional { enabled: false, labels: BTreeMap::new() },
+            dashboard: Optional {
+                enabled: false,
+                labels: BTreeMap::from([("grafana_dashboard".to_owned(), "1".to_owned())]),
             },
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),

@@ -61,6 +61,11 @@ impl Pass {
         release::finished(Input { tenant: &self.tenant, observed })
     }
 
+    /// The agent that the hospital's pods were released with.
+    pub fn released_agent(&self, observed: &Observed) -> Option<crate::api::v1alpha1::ReleasedAgent> {
+        release::released_agent(Input { tenant: &self.tenant, observed })
+    }
+
     /// Version that serves users.
     pub fn serving_version(&self, observed: &Observed) -> Option<String> {
         release::serving_version(Input { tenant: &self.tenant, observed })

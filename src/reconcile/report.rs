@@ -26,6 +26,7 @@ pub fn planned(
     let mut status = conditions(resource, &verdicts, tenant.now, failure, paused);
     status.namespace = Some(tenant.namespace.clone());
     status.version = pass.serving_version(observed);
+    status.agent = pass.released_agent(observed);
     status.url = Some(public_url(tenant));
     status.relaxations = relaxations(tenant);
     status.jobs = newest(&tenant.status.jobs, &pass.finished(observed));
@@ -56,6 +57,7 @@ pub fn rejected(resource: &HospitalTenant, rejection: &Rejection, now: DateTime<
     HospitalTenantStatus {
         namespace: before.namespace,
         version: before.version,
+        agent: before.agent,
         url: before.url,
         relaxations: before.relaxations,
         jobs: before.jobs,

@@ -103,6 +103,8 @@ where
 pub(super) fn root_schema(crd: &impl serde::Serialize) -> Value {
     let crd = serde_json::to_value(crd).unwrap_or_default();
     let mut schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned().unwrap_or_default();
+    // As it is installed, not as the types have it.
+    crate::generate::clean_schema(&mut schema);
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         properties.insert("metadata".to_owned(), schema_of::<ObjectMeta>());
         for text in ["apiVersion", "kind"] {

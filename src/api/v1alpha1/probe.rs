@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(cel, validation = Rule::new("!(has(self.readiness) && has(self.liveness)) || !((has(self.readiness.http) && has(self.liveness.http) && self.readiness.http.path == self.liveness.http.path && self.readiness.http.port == self.liveness.http.port) || (has(self.readiness.tcp) && has(self.liveness.tcp) && self.readiness.tcp.port == self.liveness.tcp.port) || (has(self.readiness.exec) && has(self.liveness.exec) && self.readiness.exec.command == self.liveness.exec.command) || (has(self.readiness.rpcPost) && has(self.liveness.rpcPost) && self.readiness.rpcPost.path == self.liveness.rpcPost.path && self.readiness.rpcPost.port == self.liveness.rpcPost.port && self.readiness.rpcPost.body == self.liveness.rpcPost.body))").message("readiness and liveness must differ: a dependency that is down must take a pod out of service, not restart it").field_path(".liveness"))]
 pub struct Probes {
-    /// Has it started? The others wait for it.
+    /// Has it started? The others wait for it. Absent: the question of liveness, every 2 seconds for up to 5 minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub startup: Option<Probe>,
     /// Can it serve?

@@ -3,6 +3,7 @@
 mod quota;
 mod render;
 
+pub use quota::mebibytes;
 pub use render::{metadata, quantities};
 
 use crate::{

@@ -20,12 +20,16 @@ pub fn total(demands: &[Demand]) -> Total {
     let sum = demands.iter().fold(Total::default(), |sum, demand| {
         let pods = i64::from(demand.pods);
         Total {
-            cpu: sum.cpu + pods * millicores(&demand.cpu),
-            memory: sum.memory + pods * mebibytes(&demand.memory),
-            pods: sum.pods + pods,
+            cpu: sum.cpu.saturating_add(pods.saturating_mul(millicores(&demand.cpu))),
+            memory: sum.memory.saturating_add(pods.saturating_mul(mebibytes(&demand.memory))),
+            pods: sum.pods.saturating_add(pods),
         }
     });
-    Total { cpu: sum.cpu * SURGE, memory: sum.memory * SURGE, pods: sum.pods * SURGE }
+    Total {
+        cpu: sum.cpu.saturating_mul(SURGE),
+        memory: sum.memory.saturating_mul(SURGE),
+        pods: sum.pods.saturating_mul(SURGE),
+    }
 }
 
 /// `500m`, `2` or `0.5` in millicores, rounded up; what is not a number counts as nothing.
@@ -39,7 +43,10 @@ pub fn millicores(quantity: &str) -> i64 {
 /// `256Mi`, `2Gi` or `1Ti` in MiB.
 pub fn mebibytes(quantity: &str) -> i64 {
     let scaled = |suffix: &str, factor: i64| {
-        quantity.strip_suffix(suffix).and_then(|number| number.parse::<i64>().ok()).map(|number| number * factor)
+        let number = quantity.strip_suffix(suffix)?;
+        // The rules let digits through and nothing else, so what does not fit is too large, not malformed.
+        let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| number.parse::<i64>().map_or(i64::MAX, |number| number.saturating_mul(factor)))
     };
     scaled("Mi", 1).or_else(|| scaled("Gi", 1024)).or_else(|| scaled("Ti", 1024 * 1024)).unwrap_or_default()
 }
@@ -47,7 +54,8 @@ pub fn mebibytes(quantity: &str) -> i64 {
 fn decimal_thousandths(text: &str) -> i64 {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let fraction: String = fraction.chars().chain("000".chars()).take(3).collect();
-    whole.parse::<i64>().unwrap_or_default() * 1000 + fraction.parse::<i64>().unwrap_or_default()
+    let whole = whole.parse::<i64>().unwrap_or_default().saturating_mul(1000);
+    whole.saturating_add(fraction.parse::<i64>().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -61,6 +69,14 @@ mod tests {
             [500, 2000, 500, 1250]
         );
         assert_eq!([mebibytes("256Mi"), mebibytes("2Gi"), mebibytes("1Ti")], [256, 2048, 1_048_576]);
+    }
+
+    #[test]
+    fn amounts_beyond_all_measure_are_the_largest_and_not_a_crash() {
+        assert_eq!([mebibytes("99999999999999999Gi"), mebibytes("999999999999999999999Mi")], [i64::MAX, i64::MAX]);
+        assert_eq!(millicores("9223372036854775807"), i64::MAX);
+        let huge = Demand { cpu: "9223372036854775807".to_owned(), memory: "9999999999999999Gi".to_owned(), pods: 100 };
+        assert_eq!(total(&[huge.clone(), huge]), Total { cpu: i64::MAX, memory: i64::MAX, pods: 600 });
     }
 
     #[test]

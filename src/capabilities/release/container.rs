@@ -12,13 +12,13 @@ use k8s_openapi::{
 
 use super::program::{Program, escape_expansion};
 use crate::{
-    api::v1alpha1::{Port, Probe, Resources},
+    api::v1alpha1::{Port, Probe, Probes, Resources},
     capabilities::{
         database::secret_volume,
         pod::{Container, SCRATCH, empty_dir, mount},
     },
     objects::digest,
-    tenant::{Tenant, database::CA_DIRECTORY},
+    tenant::database::CA_DIRECTORY,
 };
 
 const AGENT: &str = "/his/bin/his-agent";
@@ -53,13 +53,13 @@ pub fn templates_name(program: &Program) -> String {
 }
 
 /// Containers and volumes of a program; `drains` if it serves connections.
-pub fn contents(tenant: &Tenant, program: &Program, drains: bool) -> Contents {
+pub fn contents(agent_image: &str, program: &Program, drains: bool) -> Contents {
     let probes = [
-        (&program.probes.startup, Timing { period: 2, failures: 150 }),
-        (&program.probes.readiness, Timing { period: 10, failures: 3 }),
-        (&program.probes.liveness, Timing { period: 10, failures: 3 }),
+        (startup(&program.probes), Timing { period: 2, failures: 150 }),
+        (program.probes.readiness.clone(), Timing { period: 10, failures: 3 }),
+        (program.probes.liveness.clone(), Timing { period: 10, failures: 3 }),
     ]
-    .map(|(probe, timing)| probe.as_ref().map(|probe| kubelet_probe(probe, &program.ports, timing)));
+    .map(|(probe, timing)| probe.map(|probe| kubelet_probe(&probe, &program.ports, timing)));
     let needs_agent = needs_agent(program);
     let main = Container {
         name: program.name.clone(),
@@ -76,10 +76,16 @@ pub fn contents(tenant: &Tenant, program: &Program, drains: bool) -> Contents {
     };
     let prepare = !program.files.is_empty() || needs_agent;
     Contents {
-        init: prepare.then(|| agent(tenant, program, needs_agent)).into_iter().collect(),
+        init: prepare.then(|| agent(agent_image, program, needs_agent)).into_iter().collect(),
         main: main.build(),
         volumes: volumes(program, needs_agent),
     }
+}
+
+/// Without a question of its own, a container has started once it is alive: until then nothing restarts it.
+fn startup(probes: &Probes) -> Option<Probe> {
+    let alive = |probe: &Probe| Probe { period_seconds: None, failure_threshold: None, ..probe.clone() };
+    probes.startup.clone().or_else(|| probes.liveness.as_ref().map(alive))
 }
 
 fn needs_agent(program: &Program) -> bool {
@@ -101,7 +107,7 @@ fn file_secrets(program: &Program) -> BTreeMap<&str, BTreeSet<&str>> {
 }
 
 /// Writes the files, secrets filled in, into memory; brings the agent where a probe needs it.
-fn agent(tenant: &Tenant, program: &Program, install: bool) -> K8sContainer {
+fn agent(image: &str, program: &Program, install: bool) -> K8sContainer {
     let mut args = vec!["prepare".to_owned()];
     let mut mounts = Vec::new();
     if !program.files.is_empty() {
@@ -119,7 +125,7 @@ fn agent(tenant: &Tenant, program: &Program, install: bool) -> K8sContainer {
     let resources = Resources { memory: Some("64Mi".to_owned()), ..Resources::default() };
     Container {
         name: "prepare".to_owned(),
-        image: tenant.settings.agent_image.clone(),
+        image: image.to_owned(),
         command: vec!["/usr/bin/his-agent".to_owned()],
         args,
         mounts,

@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+mod agent;
 mod assess;
 mod container;
 mod gate;
@@ -19,6 +20,7 @@ use crate::{
 use gate::{Gate, StepKind, Wanted};
 use program::{Program, component_uses, step_uses};
 
+pub use agent::released as released_agent;
 pub use assess::{serves, serving_version};
 
 /// See the module documentation.
@@ -132,7 +134,7 @@ fn step(
     shared.identity(kind.name());
     shared.resolution(tenant, kind.name());
     shared.demands.push(demand(&program, 1));
-    let attempt = tenant.spec.release.as_ref().and_then(|release| release.attempt).unwrap_or(0);
+    let attempt = agent::attempt(tenant);
     let wanted = Wanted::new(kind, &program.image, &program.command, &program.args, attempt);
     Ok(Some((wanted, program, step.timeout_seconds.unwrap_or(1800))))
 }

@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    Gate, Part, Plan, Release, container,
+    Gate, Part, Plan, Release, agent, container,
     history::{LEDGER, entry},
     program::Program,
 };
@@ -160,7 +160,8 @@ fn deployment(tenant: &Tenant, part: &Part) -> Object {
     } else {
         DeploymentStrategy { type_: Some("RollingUpdate".to_owned()), rolling_update: Some(surge) }
     };
-    let contents = container::contents(tenant, &part.program, !part.component.ports.is_empty());
+    let agent = agent::of_release(tenant);
+    let contents = container::contents(&agent.image, &part.program, !part.component.ports.is_empty());
     let pod = Pod {
         tenant,
         capability: Release::NAME,
@@ -191,7 +192,7 @@ fn deployment(tenant: &Tenant, part: &Part) -> Object {
 
 /// Runs once: no retry, no second pod. Its exit code is the verdict.
 fn job(tenant: &Tenant, name: &str, program: &Program, timeout: i64) -> Object {
-    let contents = container::contents(tenant, program, false);
+    let contents = container::contents(&tenant.settings.agent_image, program, false);
     let pod = Pod {
         tenant,
         capability: Release::NAME,
