@@ -177,6 +177,83 @@ async fn secrets_are_seen_once_the_namespace_lets_the_operator_in(
     assert!(caches.is_settled(hospital));
 }
 
+/// Lets a user see everything but Secrets, and these only where `names::TENANT_ROLE` is bound.
+async fn grant(client: &Client, user: &str, secrets: bool) {
+    use his_operator::objects::kind::ROLE_BINDING;
+    use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+    let look = json!(["get", "list", "watch"]);
+    let core = [
+        "namespaces",
+        "serviceaccounts",
+        "configmaps",
+        "services",
+        "resourcequotas",
+        "limitranges",
+        "pods",
+        "persistentvolumeclaims",
+    ];
+    let groups = [
+        "apps",
+        "batch",
+        "networking.k8s.io",
+        "policy",
+        "rbac.authorization.k8s.io",
+        "apiextensions.k8s.io",
+        names::GROUP,
+        HTTP_ROUTE.group,
+    ];
+    let all: ClusterRole = serde_json::from_value(json!({"metadata": {"name": "all"}, "rules": [
+        {"apiGroups": [""], "resources": core, "verbs": look}, {"apiGroups": groups, "resources": ["*"], "verbs": look},
+    ]}))
+    .unwrap();
+    let rules = if secrets { json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": look}]) } else { json!([]) };
+    let inside: ClusterRole =
+        serde_json::from_value(json!({"metadata": {"name": names::TENANT_ROLE}, "rules": rules})).unwrap();
+    let subjects = json!([{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}]);
+    let bound: ClusterRoleBinding = serde_json::from_value(json!({"metadata": {"name": "all"}, "subjects": subjects,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "all"}}))
+    .unwrap();
+    let by = PatchParams::apply("test").force();
+    let roles: Api<ClusterRole> = Api::all(client.clone());
+    roles.patch("all", &by, &Patch::Apply(&all)).await.unwrap();
+    roles.patch(names::TENANT_ROLE, &by, &Patch::Apply(&inside)).await.unwrap();
+    Api::<ClusterRoleBinding>::all(client.clone()).patch("all", &by, &Patch::Apply(&bound)).await.unwrap();
+    put(
+        client,
+        ROLE_BINDING,
+        json!({
+            "metadata": labelled("his-operator", "his-st-elsewhere", "st-elsewhere"), "subjects": subjects,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": names::TENANT_ROLE},
+        }),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_that_may_not_be_seen_are_unknown_and_not_absent() {
+    let plane = ControlPlane::start().await.unwrap();
+    let client = plane.client();
+    own_crds(&client).await;
+    let hospital = tenant(&client, "st-elsewhere").await;
+    namespace(&client, "his-st-elsewhere").await;
+    put(&client, SECRET, json!({"metadata": labelled("app", "his-st-elsewhere", "st-elsewhere")})).await;
+    let limited = plane.client_for("limited", &[]).await.unwrap();
+
+    // As after a restart with rights that somebody took away.
+    grant(&client, "limited", false).await;
+    let (caches, _woken) = Caches::start(limited, capabilities::kinds(), Arc::default());
+    timeout(PATIENCE, caches.synced()).await.unwrap();
+    eventually("the refusal is told", async || caches.refusal(&hospital).is_some()).await;
+    assert!(!caches.is_known(&hospital) && !caches.is_settled(&hospital));
+    let why = caches.refusal(&hospital).unwrap();
+    assert!(why.contains("watch of Secret") && why.contains("forbidden"), "{why}");
+
+    grant(&client, "limited", true).await;
+    eventually("the namespace is known", async || caches.is_known(&hospital)).await;
+    assert!(caches.observe(&hospital).get(SECRET, "his-st-elsewhere", "app").is_some());
+    assert_eq!(caches.refusal(&hospital), None);
+}
+
 async fn kinds_come_and_go_with_their_crd(client: &Client, caches: &Caches, hospital: &HospitalTenant) {
     assert!(!caches.observe(hospital).serves(HTTP_ROUTE));
     establish(client, route_crd()).await;

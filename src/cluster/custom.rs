@@ -22,8 +22,10 @@ use super::{
 };
 use crate::api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant};
 
-fn read<K: DeserializeOwned + Resource<DynamicType = ()>>(object: DynamicObject) -> Option<K> {
+fn read<K: DeserializeOwned + Resource<DynamicType = ()>>(mut object: DynamicObject) -> Option<K> {
     let name = object.name_any();
+    // Nobody reads who manages which field, and it is larger than all the rest.
+    object.metadata.managed_fields = None;
     let read = object.try_parse::<K>();
     read.inspect_err(
         |error| tracing::error!(kind = %K::kind(&()), name, %error, "resource cannot be read and is left alone"),

@@ -153,7 +153,7 @@ fn content_of_a_secret_is_never_kept() {
     secret.metadata.resource_version = Some("3".to_owned());
     index.learn(SECRET, &secret);
     let seen = index.observe(&tenant("a", "2026-01-01T00:00:00Z", "a.example.org"));
-    assert_eq!(seen.get(SECRET, "his-a", "app").unwrap().data, serde_json::Value::Null);
+    assert!(seen.get(SECRET, "his-a", "app").unwrap().data.get("data").is_none());
 }
 
 #[test]
@@ -174,6 +174,21 @@ fn the_older_tenant_holds_a_host_and_the_other_is_woken_when_it_lets_go() {
     assert_eq!(index.observe(&young).taken_hosts, [("x.example.org".to_owned(), "old".to_owned())].into());
     assert!(index.tenant(&tenant("old", "2026-01-01T00:00:00Z", "y.example.org")).wake.contains("young"));
     assert!(index.observe(&young).taken_hosts.is_empty());
+}
+
+#[test]
+fn a_tenant_that_serves_a_host_keeps_it_when_another_of_the_same_second_wants_it() {
+    let mut index = Index::default();
+    let created = "2026-01-01T00:00:00Z";
+    let mut serving = tenant("z-serving", created, "x.example.org");
+    serving.status = Some(
+        serde_json::from_value(json!({"version": "1", "url": "https://x.example.org", "conditions": []})).unwrap(),
+    );
+    index.tenant(&serving);
+    let other = tenant("a-other", created, "x.example.org");
+    index.tenant(&other);
+    assert!(index.observe(&serving).taken_hosts.is_empty());
+    assert_eq!(index.observe(&other).taken_hosts, [("x.example.org".to_owned(), "z-serving".to_owned())].into());
 }
 
 #[test]

@@ -7,8 +7,12 @@ use std::{
 
 use kube::ResourceExt;
 
-use super::hosts::{Hosts, Rank};
-use crate::{api::v1alpha1::HospitalTenant, conditions, names};
+use super::hosts::{Claims, Hosts, Rank};
+use crate::{
+    api::v1alpha1::HospitalTenant,
+    conditions::{self, Reason},
+    names,
+};
 
 /// What a tenant refers to by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +34,7 @@ struct Known {
     fingerprint: u64,
     /// Whether it carries our finalizer.
     held: bool,
-    rank: Rank,
-    hosts: BTreeSet<String>,
+    claims: Claims,
     platform: String,
     application: String,
     ready: &'static str,
@@ -54,8 +57,7 @@ fn known(tenant: &HospitalTenant) -> Known {
     Known {
         fingerprint: hasher.finish(),
         held: others.len() < tenant.finalizers().len(),
-        rank: (created, uid),
-        hosts: wanted(tenant),
+        claims: claims(tenant, &created, &uid),
         platform: tenant.spec.platform.clone().unwrap_or_else(|| names::DEFAULT_PLATFORM.to_owned()),
         application: tenant.spec.application.name.clone(),
         ready: match condition.map(|condition| condition.status.as_str()) {
@@ -64,6 +66,23 @@ fn known(tenant: &HospitalTenant) -> Known {
             _ => "Unknown",
         },
     }
+}
+
+/// What a tenant wants, and whether it is what it serves already.
+fn claims(tenant: &HospitalTenant, created: &str, uid: &str) -> Claims {
+    let status = tenant.status.as_ref();
+    let refused = |status: &crate::api::v1alpha1::HospitalTenantStatus| {
+        status.conditions.iter().any(|condition| condition.reason == Reason::HostTaken.as_str())
+    };
+    let serving = status.filter(|status| status.version.is_some() && !refused(status));
+    let served = |host: &String| {
+        // The address is that of the main host; of the others nothing better is known.
+        let main = serving.and_then(|status| status.url.as_deref()).and_then(|url| url.split("://").nth(1));
+        let is_main = main.is_some_and(|main| main.split(':').next() == Some(host.as_str()));
+        is_main || (serving.is_some() && tenant.spec.additional_hosts.contains(host))
+    };
+    let rank = |host: &String| Rank { created: created.to_owned(), newcomer: !served(host), uid: uid.to_owned() };
+    wanted(tenant).into_iter().map(|host| (host.clone(), rank(&host))).collect()
 }
 
 fn wanted(tenant: &HospitalTenant) -> BTreeSet<String> {
@@ -76,14 +95,7 @@ impl Tenants {
         let name = tenant.name_any();
         let after = known(tenant);
         let before = self.known.remove(&name).unwrap_or_default();
-        let mut wake = if before.rank == after.rank {
-            self.hosts.replace(&name, &after.rank, &before.hosts, &after.hosts)
-        } else {
-            // Deleted and made anew in between: its age, and with it its claim, is another.
-            let mut wake = self.hosts.replace(&name, &before.rank, &before.hosts, &BTreeSet::new());
-            wake.append(&mut self.hosts.replace(&name, &after.rank, &BTreeSet::new(), &after.hosts));
-            wake
-        };
+        let mut wake = self.hosts.replace(&name, &before.claims, &after.claims);
         if before.fingerprint != after.fingerprint || (before.held && !after.held) {
             wake.insert(name.clone());
         }
@@ -94,7 +106,7 @@ impl Tenants {
     /// A tenant has gone; returns whom that concerns.
     pub(super) fn remove(&mut self, name: &str) -> BTreeSet<String> {
         let Some(before) = self.known.remove(name) else { return BTreeSet::new() };
-        self.hosts.replace(name, &before.rank, &before.hosts, &BTreeSet::new())
+        self.hosts.replace(name, &before.claims, &Claims::new())
     }
 
     /// Value of its Ready condition.

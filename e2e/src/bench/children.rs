@@ -86,9 +86,17 @@ impl Children {
     }
 }
 
-/// A generated Secret is rendered without its values; everybody writes as many bytes.
+/// A generated Secret is rendered without its values; everybody writes as many bytes. An empty list in a NetworkPolicy makes
+/// the API server count every apply as a change (it compares with none), which would set a naive controller in a loop.
 fn fill(object: &mut Value) {
-    if object.get("kind").and_then(Value::as_str) != Some("Secret") {
+    let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if kind == "NetworkPolicy"
+        && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+    {
+        spec.retain(|_, value| value.as_array().is_none_or(|list| !list.is_empty()));
+        return;
+    }
+    if kind != "Secret" {
         return;
     }
     if let Some(object) = object.as_object_mut() {

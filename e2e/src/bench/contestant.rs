@@ -63,7 +63,7 @@ impl Contestant {
             Self::HisOperator => {
                 &["system:serviceaccounts", "system:serviceaccounts:his-operator-system", "system:authenticated"]
             }
-            Self::Raw | Self::ControllerRuntime | Self::Kro | Self::Helm => &["bench-peers", "system:authenticated"],
+            Self::Raw | Self::ControllerRuntime | Self::Kro | Self::Helm => &["system:authenticated"],
         }
     }
 
