@@ -21,7 +21,7 @@ fn what_comes_after_a_refused_object_is_repaired_and_the_refusal_is_told() {
         }
         // Admission policies take effect a moment after they are made.
         eventually("budgets are refused", DEADLINE, async || {
-            hospital.api(POD_DISRUPTION_BUDGET).delete("web", &DeleteParams::default()).await.map_or((), drop);
+            let _absent = hospital.api(POD_DISRUPTION_BUDGET).delete("web", &DeleteParams::default()).await;
             let message = hospital.condition("Reconciling").await.map(|(.., message)| message).unwrap_or_default();
             message.contains("no budgets here").then_some(()).ok_or(message)
         })

@@ -62,8 +62,9 @@ impl Capability for Edge {
             }
         }
         let exists = input.observed.get(kind::HTTP_ROUTE, &tenant.namespace, ROUTE).is_some();
-        let serves = exists || release::serving_version(input).is_some();
-        Ok(if serves { Plan::Routed(gateway, rules) } else { Plan::Waits })
+        // That the Gateway API is missing is told at once, not only when the route is due.
+        let due = exists || !input.observed.serves(kind::HTTP_ROUTE) || release::serving_version(input).is_some();
+        Ok(if due { Plan::Routed(gateway, rules) } else { Plan::Waits })
     }
 
     fn render(plan: &Plan, input: Input<'_>, _: &Contributions) -> Vec<Desired> {
