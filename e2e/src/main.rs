@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use e2e::cluster::{self, Ports};
 use e2e::parts::{self, Part};
-use e2e::{demo, forward, netpol, scenarios, verify};
+use e2e::{demo, forward, mutants, netpol, scenarios, verify};
 
 /// A real two-node Kubernetes on this machine, and what runs on it.
 #[derive(Debug, Parser)]
@@ -29,6 +29,18 @@ enum Command {
     /// Run every test and check; the last line counts them.
     Verify {
         /// Only checks with this in their name.
+        #[arg(long)]
+        only: Option<String>,
+        /// Every fault plan instead of a sample, and every mutant: takes hours.
+        #[arg(long)]
+        full: bool,
+        /// What follows a second `--`, as in `cargo verify -- --full`.
+        #[arg(last = true, hide = true, value_parser = ["--full"])]
+        after: Vec<String>,
+    },
+    /// Break the operator in every known way, one at a time, and show that a test notices.
+    Mutants {
+        /// Only mutants with this in their name.
         #[arg(long)]
         only: Option<String>,
     },
@@ -103,7 +115,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Up(ports) => cluster::up(ports.into()).map(drop)?,
         Command::Demo => runtime()?.block_on(demo::run())?,
-        Command::Verify { only } => runtime()?.block_on(verify::run(only.as_deref()))?,
+        Command::Verify { only, full, after } => {
+            runtime()?.block_on(verify::run(only.as_deref(), full || !after.is_empty()))?;
+        }
+        Command::Mutants { only } => mutants::run(only.as_deref())?,
         Command::Scenarios { only } => {
             let count = runtime()?.block_on(scenarios::run(only.as_deref()))?;
             println!("{} passed, {} failed", count.passed, count.failed);
