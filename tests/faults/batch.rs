@@ -78,6 +78,16 @@ impl Lane {
         self.last
     }
 
+    /// What is left of it after an operation.
+    async fn ended(&mut self, operation: Operation, reached: bool) {
+        let plan = self.plans.get(&operation).copied();
+        if plan.is_some_and(|plan| plan.fault == Fault::Deleted) && reached {
+            self.over = plan;
+        } else {
+            self.uid = uid_of(&self.hospital).await.or(self.uid.take());
+        }
+    }
+
     fn name(&self) -> &str {
         &self.hospital.name
     }
@@ -202,12 +212,7 @@ pub async fn stage(
         restart(world, operation, &alive, (&cut, &mut wrong)).await;
     }
     for lane in &mut alive {
-        let deleted = lane.plans.get(&operation).is_some_and(|plan| plan.fault == Fault::Deleted);
-        if deleted && reached.contains(lane.name()) {
-            lane.over = lane.plans.get(&operation).copied();
-        } else {
-            lane.uid = uid_of(&lane.hospital).await.or(lane.uid.take());
-        }
+        lane.ended(operation, reached.contains(lane.name())).await;
         proxy.disarm(lane.name());
     }
     let whole: Vec<&str> = alive.iter().map(|lane| lane.name()).collect();

@@ -144,7 +144,6 @@ impl Proxy {
         match (armed.plan.fault, armed.fired) {
             (Fault::Kill, Some(_)) => Verdict::Hold,
             (Fault::Outage, Some(at)) if write && at.elapsed() < OUTAGE => Verdict::Refuse(500),
-            (_, Some(_)) => Verdict::Pass,
             (fault, None) if write => {
                 armed.left -= 1;
                 if armed.left > 0 {
@@ -153,7 +152,7 @@ impl Proxy {
                 armed.fired = Some(Instant::now());
                 Verdict::Fault(fault, armed.plan.side)
             }
-            (_, None) => Verdict::Pass,
+            _ => Verdict::Pass,
         }
     }
 
