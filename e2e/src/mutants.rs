@@ -18,6 +18,8 @@ use crate::{paths, progress, shell};
 const SWITCH: &str = "HIS_MUTANT";
 /// Of the mutants that must be noticed.
 const PERCENT: usize = 95;
+/// Seconds after which a test that does not end has noticed the mutant too.
+const LONGEST: &str = "300";
 
 /// One way to break the operator, as its file says it.
 #[derive(Debug, Deserialize)]
@@ -207,7 +209,8 @@ fn build(mutants: &[Mutant], root: &Path) -> Result<BTreeMap<String, PathBuf>> {
 
 /// Whether the test passes with that mutant on.
 fn execute(program: &Path, mutant: &Mutant, name: &str, root: &Path) -> Result<bool> {
-    let mut run = shell::command(program).env(SWITCH, name).env("CARGO_MANIFEST_DIR", root).dir(root);
+    let run = shell::command("timeout").args(["--kill-after=10", LONGEST]).arg(program);
+    let mut run = run.env(SWITCH, name).env("CARGO_MANIFEST_DIR", root).dir(root);
     if let Some(plan) = &mutant.plan {
         run = run.env("HIS_PLAN", plan).arg("whatever_goes_wrong");
     } else if let Some(filter) = &mutant.filter {

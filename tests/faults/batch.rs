@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use super::{
-    hospital::{Hospital, within},
+    hospital::{DEADLINE, Hospital, within},
     install,
     oracle::{self, Declared, Evidence},
     plan::{Fault, Operation, Plan},
@@ -147,7 +147,7 @@ async fn reference(world: &'static World, name: &str) -> References {
         let mark = world.trace.len();
         operation.start(&lane.hospital, lane.uid.as_deref()).await;
         within(operation.name(), PATIENCE, async || operation.done(&lane.hospital).await).await.unwrap();
-        settled(world, &[lane.name()]).await;
+        quiet(world, &[lane.name()], DEADLINE).await.unwrap();
         let entries = world.trace.about(lane.name(), mark);
         for (address, bodies) in oracle::bodies(&entries, lane.name()) {
             declared.bodies.entry(address).or_default().extend(bodies);
@@ -195,7 +195,9 @@ pub async fn stage(
         let what = format!("{name} is led through {}", lane.title(operation));
         let ended = within(&what, left(started), async || match plan.map(|plan| plan.fault) {
             Some(Fault::Kill) if proxy.fired(name).is_some() => Ok(true),
-            Some(Fault::Deleted) => Operation::Delete.done(&lane.hospital).await.map(|()| false),
+            Some(Fault::Deleted) if proxy.fired(name).is_some() => {
+                Operation::Delete.done(&lane.hospital).await.map(|()| false)
+            }
             _ => operation.done(&lane.hospital).await.map(|()| false),
         });
         match ended.await {
@@ -269,21 +271,25 @@ fn left(started: Instant) -> Duration {
     PATIENCE.saturating_sub(started.elapsed()).max(Duration::from_secs(1))
 }
 
-/// Waits until nobody asks for anything about these hospitals.
+/// Waits until nobody asks for anything about these hospitals. Who is still busy then fails its own oracles.
 pub async fn settled(world: &World, names: &[&str]) {
+    let _busy = quiet(world, names, PATIENCE).await;
+}
+
+/// Waits until nobody asks for anything about these hospitals, at most that long.
+async fn quiet(world: &World, names: &[&str], patience: Duration) -> Result<(), String> {
     let names: BTreeSet<&str> = names.iter().copied().collect();
     let about = |tenant: Option<&str>| tenant.is_some_and(|tenant| names.contains(tenant));
     let mut seen = (world.trace.len(), Instant::now());
-    let waited = within("everybody settles", PATIENCE, async || {
+    within("everybody settles", patience, async || {
         let now = world.trace.len();
         if !world.trace.select(seen.0, |entry| about(entry.tenant.as_deref())).is_empty() {
             seen.1 = Instant::now();
         }
         seen.0 = now;
         (seen.1.elapsed() > SETTLED).then_some(()).ok_or("there are still requests".to_owned())
-    });
-    // Who is still busy fails its own oracles.
-    let _busy = waited.await;
+    })
+    .await
 }
 
 async fn uid_of(hospital: &Hospital) -> Option<String> {

@@ -215,9 +215,14 @@ impl Proxy {
                 other => return spoilt(other).await,
             }
         }
-        let answer = upstream.client.send(forwarded(parts, body.to_vec())).await;
-        let answer = answer.map_err(|_| Broken)?;
-        self.trace.ended(number, answer.status().as_u16());
+        // On a task of its own: what the API server has been asked for it does, also when nobody waits for the answer.
+        let trace = Arc::clone(&self.trace);
+        let sent = tokio::spawn(async move {
+            let answer = upstream.client.send(forwarded(parts, body.to_vec())).await?;
+            trace.ended(number, answer.status().as_u16());
+            Ok::<_, kube::Error>(answer)
+        });
+        let answer = sent.await.map_err(|_| Broken)?.map_err(|_| Broken)?;
         self.thawed().await;
         match (fault, side, collection) {
             (Some(Fault::Truncated), Side::After, _) => {
