@@ -28,6 +28,8 @@ mod reconcile {
     mod gate;
     mod hospital;
     mod install;
+    mod leaks;
+    mod log;
     mod partial;
     mod pause;
     mod ready;

@@ -21,6 +21,7 @@ pub mod control_plane;
 pub mod demo;
 pub mod forward;
 pub mod images;
+pub mod mutants;
 pub mod netpol;
 pub mod packages;
 pub mod parts;

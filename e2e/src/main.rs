@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use e2e::cluster::{self, Ports};
 use e2e::demo::{self, ExistingArgs, Site};
 use e2e::parts::{self, Part};
-use e2e::{artifact, bench, forward, netpol, scenarios, verify};
+use e2e::{artifact, bench, forward, mutants, netpol, scenarios, verify};
 
 /// A real two-node Kubernetes on this machine, and what runs on it.
 #[derive(Debug, Parser)]
@@ -34,6 +34,18 @@ enum Command {
         only: Option<String>,
         #[command(flatten)]
         existing: ExistingArgs,
+        /// Every fault plan instead of a sample, and every mutant: takes hours.
+        #[arg(long)]
+        full: bool,
+        /// What follows a second `--`, as in `cargo verify -- --full`.
+        #[arg(last = true, hide = true, value_parser = ["--full"])]
+        after: Vec<String>,
+    },
+    /// Break the operator in every known way, one at a time, and show that a test notices.
+    Mutants {
+        /// Only mutants with this in their name.
+        #[arg(long)]
+        only: Option<String>,
     },
     /// Measure the operator beside a raw client, a hand-written controller, kro and Helm.
     BenchOperator(bench::Options),
@@ -42,6 +54,9 @@ enum Command {
         /// Only scenarios with this in their name.
         #[arg(long)]
         only: Option<String>,
+        /// Kill twenty leaders instead of a few.
+        #[arg(long)]
+        full: bool,
         #[command(flatten)]
         existing: ExistingArgs,
     },
@@ -118,11 +133,14 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Up(ports) => cluster::up(ports.into()).map(drop)?,
         Command::Demo(existing) => runtime()?.block_on(demo::run(Site::choose(selected, existing)?))?,
-        Command::Verify { only, existing } => {
-            runtime()?.block_on(verify::run(Site::choose(selected, existing)?, only.as_deref()))?;
+        Command::Verify { only, existing, full, after } => {
+            let site = Site::choose(selected, existing)?;
+            runtime()?.block_on(verify::run(site, only.as_deref(), full || !after.is_empty()))?;
         }
-        Command::Scenarios { only, existing } => {
-            let count = runtime()?.block_on(scenarios::run(Site::choose(selected, existing)?, only.as_deref()))?;
+        Command::Mutants { only } => mutants::run(only.as_deref())?,
+        Command::Scenarios { only, existing, full } => {
+            let site = Site::choose(selected, existing)?;
+            let count = runtime()?.block_on(scenarios::run(site, only.as_deref(), full))?;
             println!("{} passed, {} failed", count.passed, count.failed);
             return Ok(if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }

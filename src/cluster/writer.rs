@@ -43,6 +43,8 @@ pub struct Writer {
     entropy: Arc<dyn Entropy>,
     /// What an object looked like after an apply that did not make it as desired.
     unmoved: Arc<Mutex<BTreeMap<Ref, String>>>,
+    /// What each tenant was told last, by UID: a digest, or nothing while it is not known whether it arrived.
+    told: Arc<Mutex<BTreeMap<String, Option<String>>>>,
     pub(super) events: Arc<Mutex<Sent>>,
 }
 
@@ -61,7 +63,16 @@ impl Writer {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { client, fence, metrics, clock, entropy, unmoved: Arc::default(), events: Arc::default() }
+        Self {
+            client,
+            fence,
+            metrics,
+            clock,
+            entropy,
+            unmoved: Arc::default(),
+            told: Arc::default(),
+            events: Arc::default(),
+        }
     }
 
     /// Applies a stamped object unless the live one already covers it; returns the API server's answer if it was asked.
@@ -168,10 +179,18 @@ impl Writer {
     }
 
     /// Writes the status, unless it is the same already; says whether a request was sent.
+    ///
+    /// The tenant may have been seen before the last status was written: then what was written counts, not what was seen,
+    /// or the way back to an earlier status would look like no change and never be told.
     pub async fn write_status(&self, tenant: &HospitalTenant, status: &HospitalTenantStatus) -> Result<bool, Error> {
-        if tenant.status.as_ref() == Some(status) {
+        let (uid, digest) = (tenant.uid().unwrap_or_default(), crate::objects::digest(status));
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).get(&uid).cloned();
+        let believed = told.is_none_or(|told| told.as_ref() == Some(&digest));
+        if tenant.status.as_ref() == Some(status) && believed {
             return Ok(false);
         }
+        let tell = |told| self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.clone(), told);
+        tell(None);
         let at = tenant_ref(tenant);
         // With the UID, so that a tenant that was made anew in between is not told the fate of its predecessor.
         let body = json!({
@@ -184,6 +203,7 @@ impl Writer {
         let parameters = PatchParams::apply(names::FIELD_MANAGER).force();
         let patch = Patch::Apply(&body);
         self.send(Verb::Status, &at, api.patch_status(&at.name, &parameters, &patch)).await?;
+        tell(Some(digest));
         Ok(true)
     }
 
@@ -192,6 +212,9 @@ impl Writer {
         let before: BTreeSet<&str> = tenant.finalizers().iter().map(String::as_str).collect();
         if before.contains(names::FINALIZER) == present {
             return Ok(false);
+        }
+        if !present && let Some(uid) = tenant.uid() {
+            self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
         }
         let mut after = tenant.finalizers().to_vec();
         after.retain(|finalizer| finalizer != names::FINALIZER);

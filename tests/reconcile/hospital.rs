@@ -27,12 +27,21 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Waits until a question has an answer; at the deadline the last reason why it has none is the failure.
-pub async fn eventually<T>(what: &str, deadline: Duration, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub async fn eventually<T>(what: &str, deadline: Duration, ask: impl AsyncFnMut() -> Result<T, String>) -> T {
+    within(what, deadline, ask).await.unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+/// [`eventually`] for whoever goes on after a failure.
+pub async fn within<T>(
+    what: &str,
+    deadline: Duration,
+    mut ask: impl AsyncFnMut() -> Result<T, String>,
+) -> Result<T, String> {
     let until = Instant::now() + deadline;
     loop {
         match ask().await {
-            Ok(answer) => return answer,
-            Err(reason) if Instant::now() > until => panic!("{what}: not within {deadline:?}: {reason}"),
+            Ok(answer) => return Ok(answer),
+            Err(reason) if Instant::now() > until => return Err(format!("{what}: not within {deadline:?}: {reason}")),
             Err(_) => tokio::time::sleep(POLL).await,
         }
     }

@@ -1,12 +1,11 @@
 //! No generated value ever appears outside of its Secret.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use his_operator::{api::v1alpha1::HospitalTenant, objects::kind::SECRET};
-use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
+use k8s_openapi::api::events::v1::Event;
 use kube::{
-    Api, ResourceExt,
+    Api,
     api::{DeleteParams, ListParams},
 };
 use serde_json::json;
@@ -14,13 +13,9 @@ use serde_json::json;
 use super::{
     actor::{Fate, Jobs},
     hospital::{DEADLINE, Hospital, eventually},
-    world::{World, run_alone},
+    leaks::{leaks, pieces},
+    world::run_alone,
 };
-
-/// As much of a value as nothing else shares by chance.
-const PIECE: usize = 16;
-/// Keys whose values everybody may see.
-const PUBLIC: [&str; 3] = ["username", "ca.crt", "tls.crt"];
 
 #[test]
 fn no_secret_value_is_in_a_status_an_event_or_the_log() {
@@ -40,7 +35,7 @@ fn no_secret_value_is_in_a_status_an_event_or_the_log() {
         })
         .await;
 
-        let pieces = pieces(world).await;
+        let pieces = pieces(&world.admin).await;
         assert!(pieces.len() >= 8, "{} pieces of secret values", pieces.len());
         let mut texts = BTreeMap::new();
         let everything = ListParams::default();
@@ -57,32 +52,4 @@ fn no_secret_value_is_in_a_status_an_event_or_the_log() {
         let leak = pieces.iter().next().unwrap();
         assert!(leaks(&format!("password={leak}xyz rest"), &pieces));
     });
-}
-
-/// The begin of each secret value of all hospitals, as it is and as Kubernetes encodes it.
-async fn pieces(world: &World) -> HashSet<String> {
-    let secrets = Api::<Secret>::all(world.admin.clone()).list(&ListParams::default()).await.unwrap();
-    let ours = secrets
-        .items
-        .into_iter()
-        .filter(|secret| secret.namespace().is_some_and(|namespace| namespace.starts_with("his-")));
-    let values =
-        ours.flat_map(|secret| secret.data.unwrap_or_default()).filter(|(key, _)| !PUBLIC.contains(&key.as_str()));
-    let mut pieces = HashSet::new();
-    for (_, value) in values {
-        let plain = String::from_utf8(value.0).unwrap();
-        // Every key in PEM begins the same; what is its own comes later.
-        let own = plain.split_once("KEY-----\n").map_or(plain.as_str(), |(_, key)| &key[64..]);
-        pieces.insert(own[..PIECE].to_owned());
-        // Without the part that depends on where the encoding began.
-        pieces.insert(STANDARD.encode(own)[..PIECE].to_owned());
-    }
-    pieces
-}
-
-fn leaks(text: &str, pieces: &HashSet<String>) -> bool {
-    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || "+/=".contains(c)));
-    words
-        .filter(|word| word.len() >= PIECE)
-        .any(|word| (0..=word.len() - PIECE).any(|at| pieces.contains(&word[at..at + PIECE])))
 }

@@ -1,6 +1,6 @@
 //! What two hospitals have in common that are made alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use his_operator::{names, objects::Ref};
 use kube::core::DynamicObject;
@@ -8,28 +8,53 @@ use serde_json::{Value, json};
 
 use super::hospital::{DEADLINE, Hospital, eventually};
 
-/// Waits until a hospital has this shape: nothing is missing, nothing is too much, nothing is different.
-pub async fn is_like(hospital: &Hospital, expected: &BTreeMap<String, Value>) {
-    let name = &hospital.name;
-    eventually(&format!("{name} is as it must be"), DEADLINE, async || {
-        let now = shape(hospital).await;
-        let missing: Vec<_> = expected.keys().filter(|at| !now.contains_key(*at)).collect();
-        let orphans: Vec<_> = now.keys().filter(|at| !expected.contains_key(*at)).collect();
-        let different = expected.iter().find(|(at, value)| now.get(*at).is_some_and(|now| now != *value));
-        if missing.is_empty() && orphans.is_empty() && different.is_none() {
-            return Ok(());
+/// An object with its address, without what is the hospital's own.
+pub type Shape = BTreeMap<String, Value>;
+
+/// Waits until a hospital has this shape.
+pub async fn is_like(hospital: &Hospital, expected: &Shape) {
+    let what = format!("{} is as it must be", hospital.name);
+    eventually(&what, DEADLINE, async || compare(&shape(hospital).await, expected)).await;
+}
+
+/// Nothing is missing, nothing is too much, nothing is different.
+pub fn compare(now: &Shape, expected: &Shape) -> Result<(), String> {
+    let missing: Vec<_> = expected.keys().filter(|at| !now.contains_key(*at)).collect();
+    let orphans: Vec<_> = now.keys().filter(|at| !expected.contains_key(*at)).collect();
+    let different = expected.iter().find_map(|(at, value)| difference(at.clone(), now.get(at)?, value));
+    if missing.is_empty() && orphans.is_empty() && different.is_none() {
+        return Ok(());
+    }
+    Err(format!("missing {missing:?}, orphans {orphans:?}, different {different:?}"))
+}
+
+/// The first field that differs.
+fn difference(path: String, now: &Value, expected: &Value) -> Option<String> {
+    let below = |key: &str| format!("{path}.{key}");
+    match (now, expected) {
+        (Value::Object(now), Value::Object(expected)) => {
+            let keys: BTreeSet<&String> = now.keys().chain(expected.keys()).collect();
+            keys.into_iter().find_map(|key| {
+                difference(below(key), now.get(key).unwrap_or(&Value::Null), expected.get(key).unwrap_or(&Value::Null))
+            })
         }
-        let different = different.map(|(at, value)| format!("{value}\n{}", now[at]));
-        Err(format!("missing {missing:?}, orphans {orphans:?}, different {different:?}"))
-    })
-    .await;
+        (Value::Array(now), Value::Array(expected)) if now.len() == expected.len() => {
+            let both = now.iter().zip(expected).enumerate();
+            both.into_iter().find_map(|(at, (now, expected))| difference(below(&at.to_string()), now, expected))
+        }
+        _ => (now != expected).then(|| format!("{path} is {now}, not {expected}")),
+    }
 }
 
 /// Everything of a hospital but what is its own or the API server's: UIDs, times, addresses, values of Secrets.
-pub async fn shape(hospital: &Hospital) -> BTreeMap<String, Value> {
-    let objects = hospital.objects().await;
+pub async fn shape(hospital: &Hospital) -> Shape {
+    shape_of(&hospital.name, &hospital.objects().await)
+}
+
+/// [`shape`] of objects that were read before.
+pub fn shape_of(name: &str, objects: &BTreeMap<Ref, DynamicObject>) -> Shape {
     let shape = |(at, live): (&Ref, &DynamicObject)| {
-        let own = [(hospital.name.as_str(), "NAME"), (live.metadata.uid.as_deref().unwrap(), "UID")];
+        let own = [(name, "NAME"), (live.metadata.uid.as_deref().unwrap(), "UID")];
         let mut value = json!({ "metadata": {
             "labels": live.metadata.labels, "annotations": live.metadata.annotations, "finalizers": live.metadata.finalizers,
         } });
@@ -38,7 +63,8 @@ pub async fn shape(hospital: &Hospital) -> BTreeMap<String, Value> {
         }
         let mut data = live.data.clone();
         data.as_object_mut().unwrap().remove("status");
-        if at.kind.kind == "Secret" {
+        // Values of Secrets, and when and from whom something was kept.
+        if at.kind.kind == "Secret" || at.name == "retained-data" {
             let keys: Vec<_> = data["data"].as_object().unwrap().keys().cloned().collect();
             data["data"] = json!(keys);
         }
@@ -51,7 +77,8 @@ pub async fn shape(hospital: &Hospital) -> BTreeMap<String, Value> {
     objects.iter().map(shape).collect()
 }
 
-fn anonymous_value(value: Value, own: &[(&str, &str)]) -> Value {
+/// A value without what is the hospital's own.
+pub fn anonymous_value(value: Value, own: &[(&str, &str)]) -> Value {
     match value {
         Value::String(text) => Value::String(anonymous(&text, own)),
         Value::Array(list) => list.into_iter().map(|value| anonymous_value(value, own)).collect(),
@@ -63,7 +90,7 @@ fn anonymous_value(value: Value, own: &[(&str, &str)]) -> Value {
 }
 
 /// A name that follows from content follows from the hospital's name too.
-fn anonymous(text: &str, own: &[(&str, &str)]) -> String {
+pub fn anonymous(text: &str, own: &[(&str, &str)]) -> String {
     let text = own.iter().fold(text.to_owned(), |text, (own, word)| text.replace(own, word));
     match text.split_once("-files-") {
         Some((before, digest)) if digest.len() == 16 => format!("{before}-files-DIGEST"),

@@ -1,10 +1,8 @@
 //! One control plane, one operator, one runtime for all tests of this binary.
 
 use std::{
-    fs::File,
-    io::{self, Write},
-    path::{Path, PathBuf},
-    sync::{Arc, LazyLock, Mutex},
+    path::PathBuf,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
@@ -20,9 +18,9 @@ use tokio::{
     sync::{RwLock, oneshot},
     task::JoinHandle,
 };
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::EnvFilter;
 
-use super::{actor::Actor, gate::Gate, install};
+use super::{actor::Actor, gate::Gate, install, log::Log};
 
 /// The operator's ServiceAccount, as the API server calls it.
 pub const USER: &str = "system:serviceaccount:his-operator-system:his-operator";
@@ -66,7 +64,7 @@ pub fn run_alone(test: impl AsyncFnOnce(&'static World)) {
 
 impl World {
     fn start() -> Self {
-        let log = Log::create();
+        let log = Log::create("reconcile.log");
         let filter = EnvFilter::new("his_operator=trace,kube=info,warn");
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(log.clone()).init();
         let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
@@ -171,48 +169,5 @@ impl Process {
         self.stop.send(()).unwrap();
         self.ended.await.unwrap().unwrap();
         self.runtime.shutdown_background();
-    }
-}
-
-/// Everything that was logged in this process; also in a file, for whoever looks for the reason of a failure.
-#[derive(Clone, Debug)]
-pub struct Log(Arc<Mutex<(Vec<u8>, File)>>);
-
-impl Log {
-    fn create() -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("reconcile.log");
-        eprintln!("the operator's log is in {}", path.display());
-        Self(Arc::new(Mutex::new((Vec::new(), File::create(path).unwrap()))))
-    }
-
-    /// Bytes so far.
-    pub fn len(&self) -> usize {
-        self.0.lock().unwrap().0.len()
-    }
-
-    /// Everything after that many bytes.
-    pub fn after(&self, mark: usize) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap().0[mark..]).into_owned()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut log = self.0.lock().unwrap();
-        log.0.extend_from_slice(bytes);
-        log.1.write_all(bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
     }
 }

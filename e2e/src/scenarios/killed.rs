@@ -18,11 +18,11 @@ const TAKE_OVER: Duration = Duration::from_secs(120);
 const LONGEST_LIFE_MILLIS: u64 = 3000;
 
 /// Kills each leader within seconds of its first renewal; the hospital still ends like one that was never disturbed.
-pub async fn often(theatre: &Theatre, kills: u32) -> Result<String> {
+pub async fn often(theatre: &Theatre) -> Result<String> {
     let hospital = Hospital::named(&theatre.stage, "mercy-west").await?;
     apply(&tenants(&hospital.client), &hospital.tenant).await?;
     let mut last = String::new();
-    for _ in 0..kills {
+    for _ in 0..theatre.kills {
         last = next_leader(theatre, &last).await?;
         // A moment by chance is the point of it.
         let life = u64::from(Utc::now().timestamp_subsec_nanos()) % LONGEST_LIFE_MILLIS;
@@ -43,7 +43,7 @@ pub async fn often(theatre: &Theatre, kills: u32) -> Result<String> {
     }
     theatre.kubectl(&["delete", "ht", &hospital.name, "--wait=true", "--timeout=180s"]).await?;
     let objects: usize = found.values().sum();
-    Ok(format!("{kills} leaders were killed while a hospital came up: Ready, {objects} objects, none twice, no orphan"))
+    Ok(format!("{} leaders were killed while a hospital came up: Ready, {objects} objects, none twice, no orphan", theatre.kills))
 }
 
 /// Waits until somebody leads who is not the one that was killed last.

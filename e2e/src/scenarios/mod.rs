@@ -28,8 +28,9 @@ use crate::{
 
 /// The operator, as the API server calls it.
 const OPERATOR: &str = "system:serviceaccount:his-operator-system:his-operator";
-/// Leaders that are killed while one hospital comes up.
+/// Leaders that are killed while one hospital comes up: the lease of each has to end first, which takes its time.
 const KILLS: u32 = 3;
+const KILLS_IN_FULL: u32 = 20;
 
 /// Where scenarios play.
 pub struct Theatre {
@@ -39,6 +40,8 @@ pub struct Theatre {
     pub hospital: Hospital,
     /// A user's way in.
     pub access: Access,
+    /// Leaders to kill.
+    kills: u32,
 }
 
 impl std::fmt::Debug for Theatre {
@@ -74,7 +77,7 @@ const ALL: &[Scenario] = &[
     Scenario {
         name: "leaders killed while a hospital comes up",
         local: true,
-        play: |t| Box::pin(killed::often(t, KILLS)),
+        play: |t| Box::pin(killed::often(t)),
     },
     Scenario { name: "a database that somebody else runs", local: false, play: |t| Box::pin(external::database(t)) },
     Scenario { name: "the demo on a cluster that exists already", local: true, play: |t| Box::pin(existing::demo(t)) },
@@ -82,12 +85,13 @@ const ALL: &[Scenario] = &[
 ];
 
 /// Sets the stage and plays all scenarios, or those with `only` in their name.
-pub async fn run(site: Site, only: Option<&str>) -> Result<Count> {
+pub async fn run(site: Site, only: Option<&str>, full: bool) -> Result<Count> {
     let stage = tokio::task::spawn_blocking(|| demo::stage(site)).await??;
     let hospital = Hospital::st_elsewhere(&stage).await?;
     hospital.apply().await?;
     hospital.ready().await?;
-    let theatre = Theatre { access: Access::to(&hospital, stage.site.gateway()), hospital, stage };
+    let kills = if full { KILLS_IN_FULL } else { KILLS };
+    let theatre = Theatre { access: Access::to(&hospital, stage.site.gateway()), hospital, stage, kills };
     let mut count = Count::default();
     for scenario in ALL.iter().filter(|scenario| only.is_none_or(|only| scenario.name.contains(only))) {
         if scenario.local && !theatre.stage.site.is_local() {

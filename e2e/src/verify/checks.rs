@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 
 use super::Count;
 use crate::{
+    mutants,
     parts::{self, Part},
     paths, progress,
     shell::{self, Command},
@@ -27,6 +28,10 @@ pub const ALL: &[Check] = &[
     Check { name: "licences, bans, sources", run: deny },
     Check { name: "tests", run: tests },
 ];
+
+/// What takes hours: `cargo verify -- --full`.
+pub const FULL: &[Check] =
+    &[Check { name: "every fault plan", run: fault_plans }, Check { name: "mutants", run: mutants }];
 
 fn cargo(arguments: &[&str]) -> Result<Command> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
@@ -66,6 +71,17 @@ fn deny() -> Result<Count> {
     let program = tools::cargo_deny()?;
     let check = shell::command(program).args(["check", "licenses", "bans", "sources"]).dir(paths::repo_root()?);
     quiet("checking licences, bans and sources", &check)
+}
+
+/// Every fault at every write, instead of the sample that the tests take.
+fn fault_plans() -> Result<Count> {
+    let run = cargo(&["test", "--package", "his-operator", "--test", "faults"])?.env("HIS_FULL", "1");
+    let output = progress::step("running every fault plan").run(|_| run.output())?;
+    Count::of_cargo_test(&output).context("the fault plans have no complete result")
+}
+
+fn mutants() -> Result<Count> {
+    mutants::run(None).map(|()| Count::ONE)
 }
 
 /// Unit, golden, CEL, reconcile, chart and drift tests, on a real API server where they need one.

@@ -24,19 +24,20 @@ struct Row {
     error: Option<String>,
 }
 
-/// Runs everything, or only what has `only` in its name; an error means that something failed.
-pub async fn run(site: Site, only: Option<&str>) -> Result<()> {
+/// Runs everything, or only what has `only` in its name; `full` adds what takes hours. An error means that something failed.
+pub async fn run(site: Site, only: Option<&str>, full: bool) -> Result<()> {
     let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
     packages::ensure(&PACKAGES)?;
     let mut rows = Vec::new();
-    for check in checks::ALL.iter().filter(|check| wanted(check.name)) {
+    let more: &[checks::Check] = if full { checks::FULL } else { &[] };
+    for check in checks::ALL.iter().chain(more).filter(|check| wanted(check.name)) {
         let (started, run) = (Instant::now(), check.run);
         let result = tokio::task::spawn_blocking(run).await?;
         rows.push(row(check.name, started, result));
     }
     if wanted("scenarios") {
         let started = Instant::now();
-        let result = scenarios::run(site.clone(), None).await;
+        let result = scenarios::run(site.clone(), None, full).await;
         rows.push(row("scenarios on two nodes", started, result));
         let local = site.is_local();
         let down = tokio::task::spawn_blocking(move || if local { cluster::down() } else { Ok(()) }).await?;
