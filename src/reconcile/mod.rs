@@ -50,10 +50,10 @@ pub async fn reconcile(resource: Arc<HospitalTenant>, ctx: Arc<Context>) -> Resu
     let refusal = ctx.caches.refusal(&resource);
     let mut observed = ctx.caches.observe(&resource);
     if resource.metadata.deletion_timestamp.is_some() {
-        return match settled || refusal.is_some() {
-            true => retire::retire(&resource, &observed, &ctx).await,
-            false => Ok(Action::await_change()),
-        };
+        if settled || refusal.is_some() {
+            return retire::retire(&resource, &observed, &ctx).await;
+        }
+        return Ok(Action::await_change());
     }
     let now = ctx.clock.now();
     let inputs = Inputs { tenant: Arc::clone(&resource), settings: ctx.settings.clone(), now };
