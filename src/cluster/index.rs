@@ -95,14 +95,25 @@ fn tenant_of(kind: Kind, object: &DynamicObject) -> Option<String> {
 }
 
 impl Index {
-    /// An object was seen.
+    /// An object was seen. One that is not newer than what is known tells nothing.
     pub(super) fn apply(&mut self, kind: Kind, object: DynamicObject) -> Effects {
+        let version = version(&object);
+        let known = self.version(kind, (object.metadata.namespace.as_deref().unwrap_or_default(), &object.name_any()));
+        if version > 0 && known >= version { Effects::default() } else { self.put(kind, object) }
+    }
+
+    /// An object was seen in a complete list, which is believed also when it is older: the API server may have been set back.
+    pub(super) fn listed(&mut self, kind: Kind, object: DynamicObject) -> Effects {
+        let version = version(&object);
+        let known = self.version(kind, (object.metadata.namespace.as_deref().unwrap_or_default(), &object.name_any()));
+        // Of the same version it is the same object, packed already.
+        if version > 0 && known == version { Effects::default() } else { self.put(kind, object) }
+    }
+
+    fn put(&mut self, kind: Kind, object: DynamicObject) -> Effects {
         let (namespace, name, version) = (object.namespace().unwrap_or_default(), object.name_any(), version(&object));
-        if self.is_older(kind, (&namespace, &name), version) {
-            return Effects::default();
-        }
         let Some(tenant) = tenant_of(kind, &object) else {
-            return self.remove(kind, &(namespace, name), version);
+            return self.remove(kind, &(namespace, name), 0);
         };
         let lets_in = kind.kind == "RoleBinding" && lets_in(&object);
         let object = stripped(kind, object);
@@ -133,15 +144,15 @@ impl Index {
         Effects { wake: BTreeSet::new(), ..self.apply(kind, object.clone()) }
     }
 
-    /// Whether something newer is known at that address.
-    fn is_older(&self, kind: Kind, (namespace, name): (&str, &str), version: u64) -> bool {
+    /// The newest version that is known at that address.
+    fn version(&self, kind: Kind, (namespace, name): (&str, &str)) -> u64 {
         let known = self.objects.get(namespace).and_then(|place| place.get(&(kind, name.to_owned())));
-        version > 0 && known.is_some_and(|known| known.version > version)
+        known.map_or(0, |known| known.version)
     }
 
     /// An object has gone, or no longer carries our labels; `version` is that of its end, 0 when that is not known.
     pub(super) fn remove(&mut self, kind: Kind, (namespace, name): &Key, version: u64) -> Effects {
-        if self.is_older(kind, (namespace, name), version) {
+        if version > 0 && self.version(kind, (namespace, name)) > version {
             return Effects::default();
         }
         let Some(place) = self.objects.get_mut(namespace) else { return Effects::default() };

@@ -143,6 +143,11 @@ fn what_is_older_than_what_is_known_changes_nothing() {
     assert_eq!(index.remove(CONFIG_MAP, &key, 9), Effects::default(), "the end of a predecessor");
     let seen = index.observe(&tenant("a", "2026-01-01T00:00:00Z", "a.example.org"));
     assert_eq!(seen.get(CONFIG_MAP, "his-a", "web"), Some(&at_version("10")));
+    assert_eq!(
+        index.listed(CONFIG_MAP, at_version("9")).wake,
+        set(&["a"]),
+        "a complete list after the server was set back"
+    );
     assert_eq!(index.remove(CONFIG_MAP, &key, 11).wake, set(&["a"]));
 }
 

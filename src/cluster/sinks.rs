@@ -70,7 +70,7 @@ impl Sink for Objects {
             Event::Init => self.seen.clear(),
             Event::InitApply(object) => {
                 self.seen.insert(key(&object));
-                self.core.change(|index| index.apply(kind, object));
+                self.core.change(|index| index.listed(kind, object));
             }
             Event::InitDone => {
                 self.failures = 0;

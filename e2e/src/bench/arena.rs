@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use chrono::Utc;
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject};
@@ -20,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::children::{self, Children, hospital_dir};
 use super::contestant::{CONCURRENCY, Contestant, Program};
-use super::trail::{Trail, seconds};
+use super::trail::{Trail, now, seconds};
 use super::{clocked, clocked::Clocked, kro};
 use crate::control_plane::{ControlPlane, free_port};
 use crate::parts::{self, Part};
@@ -130,7 +129,7 @@ impl Arena {
     /// to the first thing that it asked to list or watch.
     pub(super) async fn enter(&mut self) -> Result<(Clocked, f64)> {
         let mark = self.trail.read()?;
-        let started = Utc::now();
+        let started = now();
         let mut process = self.start(&self.arguments()?)?;
         let user = self.trail.user().to_owned();
         let lists = |event: &crate::control_plane::AuditEvent| {
@@ -182,7 +181,7 @@ impl Arena {
         let started = Instant::now();
         loop {
             self.trail.read()?;
-            let since = self.trail.last_work(mark).map_or(f64::MAX, |last| seconds(last, Utc::now()));
+            let since = self.trail.last_work(mark).map_or(f64::MAX, |last| seconds(last, now()));
             if since >= silence.as_secs_f64() && started.elapsed() >= silence {
                 return Ok(true);
             }

@@ -22,7 +22,7 @@ mod table;
 mod trail;
 
 use anyhow::{Context, Result, bail};
-use chrono::{SecondsFormat, Utc};
+use chrono::SecondsFormat;
 
 use crate::progress;
 use children::Children;
@@ -63,12 +63,12 @@ pub async fn run(options: Options) -> Result<()> {
                     results.runs.push(run);
                 }
                 Err(error) => {
-                    results.left.push(Left { tenants: Some(tenants), ..Left::because(program.contestant, &error) })
+                    results.left.push(Left { tenants: Some(tenants), ..Left::because(program.contestant, &error) });
                 }
             }
         }
     }
-    results.taken = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
+    results.taken = trail::now().to_rfc3339_opts(SecondsFormat::Secs, true);
     if results.runs.is_empty() {
         bail!("nothing was measured: {}", results.left.first().map_or("no contestant", |left| left.reason.as_str()));
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::model::{Results, Run};
+use super::model::Results;
 use super::{plot, table};
 use crate::{paths, progress};
 
@@ -19,12 +19,12 @@ pub(super) fn write(results: &Results, publish: bool) -> Result<()> {
     paths::create_dir(&dir)?;
     let json = serde_json::to_string_pretty(results).context("results are not JSON")? + "\n";
     write_file(&dir.join("results.json"), &json)?;
-    let plots: [(&str, &str, fn(&Run) -> Option<f64>); 2] = [
-        ("wall.svg", "Seconds until all objects are there", |run| Some(run.wall_seconds)),
-        ("memory.svg", "Peak memory, MiB", |run| Some(run.peak_mib)),
+    let plots = [
+        ("wall.svg", plot::svg(results, "Seconds until all objects are there", |run| Some(run.wall_seconds))),
+        ("memory.svg", plot::svg(results, "Peak memory, MiB", |run| Some(run.peak_mib))),
     ];
-    for (file, title, of) in plots {
-        if let Some(svg) = plot::svg(results, title, of) {
+    for (file, svg) in plots {
+        if let Some(svg) = svg {
             write_file(&dir.join(file), &svg)?;
         }
     }

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use chrono::Utc;
 
 use super::arena::{Arena, namespace};
 use super::clocked::Clocked;
 use super::model::{Latency, Restart, Steady};
 use super::options;
-use super::trail::{seconds, time};
+use super::trail::{now, seconds, time};
 use crate::progress::Step;
 
 /// Longest wait for an answer to one edit.
@@ -93,7 +92,7 @@ async fn restart(arena: &mut Arena, process: Clocked, names: &[String]) -> Resul
     arena.quiet(0, Duration::from_secs(2), Duration::from_secs(60)).await?;
     let mark = arena.trail.read()?;
     process.kill()?;
-    let killed = Utc::now();
+    let killed = now();
     arena.edit(tenant, &format!("while-dead.{tenant}.example.org")).await?;
     let _successor = arena.again()?;
     let (user, place) = (arena.trail.user().to_owned(), namespace(tenant));

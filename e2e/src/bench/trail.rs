@@ -126,6 +126,12 @@ impl Missing {
     }
 }
 
+/// The time, by the clock that the audit log is written with.
+#[allow(clippy::disallowed_methods, reason = "times of another process on this machine are compared with it")]
+pub(super) fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
 /// A time of the audit log.
 pub(super) fn time(text: &str) -> Result<DateTime<Utc>> {
     let time = DateTime::parse_from_rfc3339(text).with_context(|| format!("not a time in the audit log: {text:?}"))?;
