@@ -54,6 +54,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Build the released image of the operator from nothing, with its bill of materials.
+    Image {
+        /// Build it twice, in two places, and fail unless both are the same.
+        #[arg(long)]
+        twice: bool,
+    },
+    /// Judge everything that the operator can render, and the charts, with the tools of the manifest gates.
+    Gates,
     /// Build every program of the cluster without starting it.
     Parts,
     #[command(hide = true)]
@@ -116,6 +124,15 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Kubectl { arguments } => {
             let code = cluster::kubectl(selected)?.args(arguments).interactive()?;
             return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
+        }
+        Command::Image { twice } => {
+            let release = e2e::images::release::make(twice)?;
+            println!("{}\n{}\n{}", release.image.by_digest(), release.image.tar.display(), release.bill.display());
+        }
+        Command::Gates => {
+            let count = verify::gates::run()?;
+            println!("{} passed, {} failed", count.passed, count.failed);
+            return Ok(if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Parts => parts::ensure_all(&Part::CLUSTER)?,
         Command::Forward(ports) => forward::run(&cluster::forward(ports.into())?)?,

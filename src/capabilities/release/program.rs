@@ -2,6 +2,7 @@
 
 use crate::{
     api::v1alpha1::{Component, EnvVar, Exception, File, Port, Probes, Resources, SecurityRule, Step, WritablePath},
+    capabilities::amounts,
     conditions::{Reason, Rejection},
     tenant::{
         Tenant,
@@ -67,9 +68,13 @@ pub fn of_component(tenant: &Tenant, component: &Component) -> Result<Program, R
         login: if owner { Login::Owner } else { Login::App },
     };
     let program = program(tenant, &source)?;
+    let resources = tenant.resources(component);
+    let own = tenant.spec.components.iter().any(|size| size.name == component.name && size.resources.is_some());
+    let sized = if own { format!("spec.components[{}]", component.name) } else { source.field };
+    amounts::check(&format!("{sized}.resources"), &resources)?;
     Ok(Program {
         writable_paths: component.writable_paths.clone(),
-        resources: tenant.resources(component),
+        resources,
         ports: component.ports.clone(),
         probes: component.probes.clone().unwrap_or_default(),
         ..program
@@ -90,7 +95,9 @@ pub fn of_step(tenant: &Tenant, name: &str, step: &Step) -> Result<Program, Reje
         login: Login::Owner,
     };
     let program = program(tenant, &source)?;
-    Ok(Program { writable_paths: step.writable_paths.clone(), resources: tenant.step_resources(step), ..program })
+    let resources = tenant.step_resources(step);
+    amounts::check(&format!("{}.resources", source.field), &resources)?;
+    Ok(Program { writable_paths: step.writable_paths.clone(), resources, ..program })
 }
 
 fn program(tenant: &Tenant, source: &Source<'_>) -> Result<Program, Rejection> {
