@@ -61,8 +61,10 @@ fn checkov(folder: &Path, _: &Path, _: &Step) -> Result<Judgement> {
             "--output",
             "json",
             "--directory",
+            ".",
         ])
-        .arg(folder)
+        // It leaves out everything below a hidden directory, and the cache may be one.
+        .dir(folder)
         .output_even_if_failed()?;
     read_checkov(&output)
 }
