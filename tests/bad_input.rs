@@ -144,6 +144,22 @@ fn every_reason_to_refuse_has_a_case() {
     }
 }
 
+/// Files that are wrong in one way each: refused by a plan, told by a condition, or refused by the API server (those of
+/// `tests/cases/cel`, whose messages `tests/cel.rs` reads).
+#[test]
+fn there_are_more_than_a_hundred_mistakes() {
+    let here = files(&root().join("tests/cases/bad-input"), "yaml").len();
+    let refused = |path: &std::path::PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().next().is_some_and(|line| line.starts_with("# expect: ") && line != "# expect: accepted")
+    };
+    let by_rules: usize = ["platform", "application", "tenant"]
+        .iter()
+        .map(|kind| files(&root().join("tests/cases/cel").join(kind), "yaml").iter().filter(|p| refused(p)).count())
+        .sum();
+    assert!(here + by_rules >= 100, "{here} and {by_rules} mistakes");
+}
+
 /// The oracle itself: a wrong expectation must not pass.
 #[test]
 fn a_wrong_expectation_is_noticed() {

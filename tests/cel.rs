@@ -20,19 +20,17 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
 use e2e::control_plane::ControlPlane;
 use his_operator::api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
-    Api, CustomResourceExt, ResourceExt,
-    api::{DynamicObject, PatchParams, PostParams},
-    core::{ApiResource, GroupVersionKind, cel::Validator},
+    Api, ResourceExt,
+    api::{DynamicObject, PostParams},
+    core::cel::Validator,
 };
 use serde_json::Value;
-use support::{documents_of, files, merge, root, strict};
+use support::{documents_of, files, merge, root, served, strict};
 
 /// What the first line of a file says.
 #[derive(Debug, PartialEq)]
@@ -53,17 +51,8 @@ struct File {
 const KINDS: [(&str, &str); 3] =
     [("platform", "HospitalPlatform"), ("application", "HospitalApplication"), ("tenant", "HospitalTenant")];
 
-fn crd(kind: &str) -> CustomResourceDefinition {
-    match kind {
-        "HospitalPlatform" => HospitalPlatform::crd(),
-        "HospitalApplication" => HospitalApplication::crd(),
-        "HospitalTenant" => HospitalTenant::crd(),
-        other => panic!("unknown kind {other}"),
-    }
-}
-
 fn schema(kind: &str) -> Value {
-    serde_json::to_value(&crd(kind).spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema).unwrap()
+    serde_json::to_value(&served::of(kind).spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema).unwrap()
 }
 
 fn cases() -> Vec<File> {
@@ -132,6 +121,33 @@ fn every_file_is_judged_as_it_says() {
         }
     }
     assert!(wrong.is_empty(), "{} files differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A message that only says no leaves people guessing.
+#[test]
+fn every_refusal_names_its_field_and_what_to_write() {
+    const FIXES: &[&str] = &[
+        "must",
+        "may contain",
+        "remove",
+        "choose",
+        "declare",
+        "use ",
+        "add ",
+        "write",
+        "set ",
+        "needs",
+        "only be raised",
+        "restore",
+    ];
+    for file in cases().iter().filter(|file| file.expected != Expected::Accepted) {
+        let errors = Validator::new().validate(&schema(file.kind), &file.new, file.old.as_ref()).unwrap_err();
+        for error in errors {
+            let at = error.field_path.trim_start_matches('.');
+            let fix = FIXES.iter().any(|fix| error.message.contains(fix));
+            assert!(!at.is_empty() && fix, "{}: {at:?}: {:?} names no field or no fix", file.name, error.message);
+        }
+    }
 }
 
 /// One rule of a schema: where it stands and what it says.
@@ -239,11 +255,11 @@ async fn the_api_server_judges_every_file_the_same() {
     let control_plane = ControlPlane::start().await.unwrap();
     let client = control_plane.client();
     for (_, kind) in KINDS {
-        install(&client, &crd(kind)).await;
+        served::install(&client, served::of(kind)).await;
     }
     let mut wrong = Vec::new();
     for file in cases() {
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &served(file.kind));
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &served::resource(file.kind));
         let answer = judge(&api, &file).await;
         let right = match (&file.expected, &answer) {
             (Expected::Accepted, Ok(())) => true,
@@ -255,11 +271,6 @@ async fn the_api_server_judges_every_file_the_same() {
         }
     }
     assert!(wrong.is_empty(), "{} files differ:\n{}", wrong.len(), wrong.join("\n"));
-}
-
-fn served(kind: &str) -> ApiResource {
-    let gvk = GroupVersionKind::gvk(his_operator::names::GROUP, his_operator::names::VERSION, kind);
-    ApiResource::from_gvk_with_plural(&gvk, &crd(kind).spec.names.plural)
 }
 
 /// Creates the old document for real, if there is one, and the new one on trial.
@@ -275,23 +286,6 @@ async fn judge(api: &Api<DynamicObject>, file: &File) -> Result<(), String> {
     let answer = api.replace(&old.name_any(), &trial, &new).await.map(drop).map_err(|error| error.to_string());
     api.delete(&old.name_any(), &kube::api::DeleteParams::default()).await.unwrap();
     answer
-}
-
-async fn install(client: &kube::Client, crd: &CustomResourceDefinition) {
-    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let name = crd.name_any();
-    let params = PatchParams::apply("tests").force();
-    api.patch(&name, &params, &kube::api::Patch::Apply(crd)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let live = api.get(&name).await.unwrap();
-        let conditions = live.status.and_then(|status| status.conditions).unwrap_or_default();
-        if conditions.iter().any(|c| c.type_ == "Established" && c.status == "True") {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{name} was not established: {conditions:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 /// Files that nobody reads prove nothing.

@@ -14,7 +14,6 @@
     )
 )]
 
-pub mod artifact;
 pub mod bench;
 pub mod cluster;
 pub mod control_plane;

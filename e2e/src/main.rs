@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use e2e::cluster::{self, Ports};
 use e2e::demo::{self, ExistingArgs, Site};
 use e2e::parts::{self, Part};
-use e2e::{artifact, bench, forward, mutants, netpol, scenarios, verify};
+use e2e::{bench, forward, mutants, netpol, scenarios, verify};
 
 /// A real two-node Kubernetes on this machine, and what runs on it.
 #[derive(Debug, Parser)]
@@ -76,15 +76,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Build the image and the list of its contents (SBOM) that are published.
+    /// Build the released image of the operator from nothing, with its bill of materials.
     Image {
-        /// Where they go.
-        #[arg(long, default_value = "target/artifact/out")]
-        output: PathBuf,
-        /// Build the same commit again in a second clone, and compare.
+        /// Build it twice, in two places, and fail unless both are the same.
         #[arg(long)]
         twice: bool,
     },
+    /// Judge everything that the operator can render, and the charts, with the tools of the manifest gates.
+    Gates,
     /// Build every program of the cluster without starting it.
     Parts,
     #[command(hide = true)]
@@ -154,7 +153,15 @@ fn run(cli: Cli) -> Result<ExitCode> {
             let code = cluster::kubectl(selected)?.args(arguments).interactive()?;
             return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
         }
-        Command::Image { output, twice } => artifact::build(&output, twice)?,
+        Command::Image { twice } => {
+            let release = e2e::images::release::make(twice)?;
+            println!("{}\n{}\n{}", release.image.by_digest(), release.image.tar.display(), release.bill.display());
+        }
+        Command::Gates => {
+            let count = verify::gates::run()?;
+            println!("{} passed, {} failed", count.passed, count.failed);
+            return Ok(if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Parts => parts::ensure_all(&Part::CLUSTER)?,
         Command::Forward(ports) => forward::run(&cluster::forward(ports.into())?)?,
         Command::NetpolEnforcer => {

@@ -16,23 +16,15 @@ pub fn state_dir() -> Result<PathBuf> {
     under_home("XDG_STATE_HOME", ".local/state")
 }
 
-/// `${CARGO_HOME:-~/.cargo}`.
-pub fn cargo_home() -> Result<PathBuf> {
-    base("CARGO_HOME", ".cargo")
-}
-
 fn under_home(variable: &str, default: &str) -> Result<PathBuf> {
-    Ok(base(variable, default)?.join("his-operator"))
-}
-
-fn base(variable: &str, default: &str) -> Result<PathBuf> {
-    Ok(match env::var_os(variable).filter(|value| Path::new(value).is_absolute()) {
+    let base = match env::var_os(variable).filter(|value| Path::new(value).is_absolute()) {
         Some(value) => PathBuf::from(value),
         None => env::home_dir()
             .filter(|home| home.is_absolute())
             .with_context(|| format!("no home directory: set HOME or {variable}"))?
             .join(default),
-    })
+    };
+    Ok(base.join("his-operator"))
 }
 
 /// The root of the checkout. Cargo names a package directory when it runs something; otherwise the current

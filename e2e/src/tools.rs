@@ -11,11 +11,6 @@ pub fn cargo_deny() -> Result<PathBuf> {
     installed("cargo-deny", "0.20.2")
 }
 
-/// Lists what a program is made of.
-pub fn cargo_cyclonedx() -> Result<PathBuf> {
-    installed("cargo-cyclonedx", "0.5.9")
-}
-
 fn installed(name: &str, version: &str) -> Result<PathBuf> {
     let home = paths::cache_dir()?.join("tools").join(format!("{name}-{version}"));
     let program = home.join("bin").join(name);

@@ -3,6 +3,7 @@
 //! Guarantees: a capability is pure, never looks at the clock, and never edits another's objects; it contributes to
 //! [`Contributions`], and the owner renders.
 
+pub mod amounts;
 pub mod credentials;
 pub mod database;
 pub mod edge;

@@ -31,8 +31,8 @@ pub fn values() -> Result<Vec<(String, Value)>, Error> {
     all().into_iter().map(labelled).collect()
 }
 
-/// A spec with an explicit null is refused instead of stored: to the rules a null is present, to the operator it is absent,
-/// and the two must never disagree on which database a hospital has. Status keeps its nulls, because only we write it.
+/// An explicit null in a spec is dropped instead of stored: to the rules a null would be present, to the operator it is
+/// absent, and the two must never disagree on which database a hospital has. Status keeps its nulls, because only we write it.
 pub fn clean(schema: &mut Value) {
     if let Some(map) = schema.as_object_mut() {
         map.remove("title");

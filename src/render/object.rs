@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     read::Document,
-    schema::{Problem, check},
+    schema::{Problem, check, without_nulls},
 };
 use crate::{
     api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant},
@@ -85,12 +85,15 @@ where
     K: CustomResourceExt + Resource<DynamicType = ()> + DeserializeOwned,
 {
     let problem = |(field, message): (String, String)| Problem { place: place.to_owned(), field, message };
-    let mut found = check(&root_schema(&K::crd()), body, "");
-    found.extend(name(body));
+    let schema = root_schema(&K::crd());
+    let mut body = body.clone();
+    without_nulls(&schema, &mut body);
+    let mut found = check(&schema, &body, "");
+    found.extend(name(&body));
     if !found.is_empty() {
         return Err(found.into_iter().map(problem).collect());
     }
-    let typed: K = serde_json::from_value(body.clone())
+    let typed: K = serde_json::from_value(body)
         .map_err(|error| vec![problem((String::new(), format!("cannot be decoded: {error}; correct it")))])?;
     rules(&typed).map_err(|errors| {
         let broken = |error: kube::core::cel::ValidationError| problem((error.field_path, error.message));

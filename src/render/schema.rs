@@ -35,6 +35,31 @@ pub(super) fn check(schema: &Value, value: &Value, path: &str) -> Vec<(String, S
     found
 }
 
+/// Takes out every null that the schema does not allow, as the API server does before it looks at anything else.
+pub(super) fn without_nulls(schema: &Value, value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            let of = |name: &str| {
+                schema.get("properties").and_then(|known| known.get(name)).or(schema.get("additionalProperties"))
+            };
+            map.retain(|name, value| {
+                !value.is_null() || of(name).is_none_or(|schema| schema.get("nullable") == Some(&Value::Bool(true)))
+            });
+            for (name, value) in map {
+                if let Some(schema) = of(name) {
+                    without_nulls(schema, value);
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(schema) = schema.get("items") {
+                items.iter_mut().for_each(|item| without_nulls(schema, item));
+            }
+        }
+        _ => {}
+    }
+}
+
 type Found = Vec<(String, String)>;
 
 fn walk(schema: &Value, value: &Value, path: &str, found: &mut Found) {

@@ -4,6 +4,7 @@
 //! its own. It imports no client.
 
 pub mod database;
+mod platform;
 pub mod template;
 mod validate;
 

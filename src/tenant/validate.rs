@@ -50,13 +50,15 @@ impl Tenant {
 fn platform(spec: &HospitalTenantSpec, observed: &Observed) -> Result<HospitalPlatformSpec, Rejection> {
     let name = spec.platform.as_deref().unwrap_or(names::DEFAULT_PLATFORM);
     let found = observed.platform.as_ref().map(|platform| platform.spec.clone());
-    found.ok_or_else(|| {
+    let found = found.ok_or_else(|| {
         Rejection::waiting(
             "spec.platform",
             Reason::PlatformNotFound,
             format!("HospitalPlatform {name} does not exist; apply it, or name one that exists"),
         )
-    })
+    })?;
+    super::platform::check(&found)?;
+    Ok(found)
 }
 
 fn application(spec: &HospitalTenantSpec, observed: &Observed) -> Result<HospitalApplicationSpec, Rejection> {

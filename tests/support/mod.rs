@@ -15,6 +15,7 @@
 )]
 
 pub mod cluster;
+pub mod served;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

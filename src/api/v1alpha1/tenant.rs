@@ -186,7 +186,7 @@ pub struct EmbeddedDatabase {
     /// Size of its volume. Absent: 10Gi.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]+(Mi|Gi|Ti)$')").message("storage must be a quantity with a binary unit, such as 10Gi"))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]*(Mi|Gi|Ti)$')").message("storage must be a quantity with a binary unit, such as 10Gi"))]
     pub storage: Option<String>,
     /// Compute resources. Absent: 250m to 1 CPU and 512Mi of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -205,7 +205,7 @@ pub struct CloudNativePgDatabase {
     /// Size of each volume. Absent: 10Gi.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]+(Mi|Gi|Ti)$')").message("storage must be a quantity with a binary unit, such as 10Gi"))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]*(Mi|Gi|Ti)$')").message("storage must be a quantity with a binary unit, such as 10Gi"))]
     pub storage: Option<String>,
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     capabilities::{
-        Capability, Contributions, Demand, Input, Peer,
+        Capability, Contributions, Demand, Input, Peer, amounts,
         credentials::secret,
         release::{self, users},
     },
@@ -46,6 +46,7 @@ impl Capability for DatabaseCapability {
         let to = match &database.mode {
             Mode::Embedded(embedded, _) => {
                 let resources = embedded::resources(embedded);
+                amounts::check("spec.database.embedded.resources", &resources)?;
                 shared.identity(COMPONENT);
                 shared.demands.push(Demand {
                     cpu: resources.cpu_limit.unwrap_or_default(),

@@ -3,7 +3,7 @@
 mod quota;
 mod render;
 
-pub use quota::mebibytes;
+pub use quota::{mebibytes, millicores};
 pub use render::{metadata, quantities};
 
 use crate::{

@@ -2,6 +2,7 @@
 
 use crate::{
     api::v1alpha1::{Component, EnvVar, Exception, File, Port, Probes, Resources, SecurityRule, Step, WritablePath},
+    capabilities::amounts,
     conditions::{Reason, Rejection},
     tenant::{
         Tenant,
@@ -115,10 +116,15 @@ pub fn step_uses(tenant: &Tenant, step: &Step, group: &str) -> bool {
 
 /// The program of a component.
 pub fn of_component(tenant: &Tenant, component: &Component) -> Result<Program, Rejection> {
-    let program = program(tenant, &Source::component(component))?;
+    let source = Source::component(component);
+    let program = program(tenant, &source)?;
+    let resources = tenant.resources(component);
+    let own = tenant.spec.components.iter().any(|size| size.name == component.name && size.resources.is_some());
+    let sized = if own { format!("spec.components[{}]", component.name) } else { source.field };
+    amounts::check(&format!("{sized}.resources"), &resources)?;
     Ok(Program {
         writable_paths: component.writable_paths.clone(),
-        resources: tenant.resources(component),
+        resources,
         ports: component.ports.clone(),
         probes: component.probes.clone().unwrap_or_default(),
         ..program
@@ -127,8 +133,11 @@ pub fn of_component(tenant: &Tenant, component: &Component) -> Result<Program, R
 
 /// The program of a lifecycle step.
 pub fn of_step(tenant: &Tenant, name: &str, step: &Step) -> Result<Program, Rejection> {
-    let program = program(tenant, &Source::step(name, step))?;
-    Ok(Program { writable_paths: step.writable_paths.clone(), resources: tenant.step_resources(step), ..program })
+    let source = Source::step(name, step);
+    let program = program(tenant, &source)?;
+    let resources = tenant.step_resources(step);
+    amounts::check(&format!("{}.resources", source.field), &resources)?;
+    Ok(Program { writable_paths: step.writable_paths.clone(), resources, ..program })
 }
 
 fn program(tenant: &Tenant, source: &Source<'_>) -> Result<Program, Rejection> {

@@ -1,0 +1,142 @@
+//! Every shipped application × every kind of database × every stage of a hospital's life.
+
+use std::sync::Arc;
+
+use his_operator::{
+    api::v1alpha1::{
+        CloudNativePgDatabase, DatabaseSpec, EmbeddedDatabase, ExternalDatabase, HospitalApplication, HospitalPlatform,
+        HospitalTenant, PlatformNodes,
+    },
+    names,
+    objects::{Desired, Observed, Ref, kind},
+    reconcile::pass,
+};
+use kube::{ResourceExt, core::DynamicObject};
+use serde_json::Value;
+
+use crate::support::{
+    cluster::{Jobs, settle},
+    crds, files, inputs, patched, root, stem,
+};
+
+/// Everything that exists of one hospital at one stage.
+#[derive(Clone, Debug)]
+pub struct Set {
+    /// `APPLICATION-DATABASE-STAGE`.
+    pub name: String,
+    pub objects: Vec<Value>,
+}
+
+pub fn all() -> Vec<Set> {
+    let applications = files(&root().join("manifests/applications"), "yaml");
+    let databases = [("embedded", embedded()), ("cloudnativepg", cloud_native_pg()), ("external", external())];
+    let mut sets = Vec::new();
+    for application in applications.iter().map(|path| stem(path)) {
+        for (database, spec) in &databases {
+            sets.extend(stages(&application, database, spec));
+        }
+    }
+    sets
+}
+
+fn embedded() -> DatabaseSpec {
+    DatabaseSpec { embedded: Some(EmbeddedDatabase::default()), ..DatabaseSpec::default() }
+}
+
+fn cloud_native_pg() -> DatabaseSpec {
+    DatabaseSpec { cloud_native_pg: Some(CloudNativePgDatabase::default()), ..DatabaseSpec::default() }
+}
+
+fn external() -> DatabaseSpec {
+    DatabaseSpec {
+        external: Some(ExternalDatabase {
+            host: "db.example.org".to_owned(),
+            name: "his".to_owned(),
+            cidrs: vec!["192.0.2.40/32".to_owned()],
+            app_secret: "database-login".to_owned(),
+            ..ExternalDatabase::default()
+        }),
+        ..DatabaseSpec::default()
+    }
+}
+
+/// New: nothing is there yet. Serving: every lifecycle job has succeeded. Migrating: the next version was asked for.
+fn stages(name: &str, database: &str, spec: &DatabaseSpec) -> Vec<Set> {
+    let fixture = |file: &str| root().join("tests/cases/fixtures").join(file);
+    let mut platform: HospitalPlatform = patched(&fixture("platform.yaml"), None, name);
+    platform.spec.nodes = Some(PlatformNodes { user_namespaces: Some(true) });
+    let shipped = root().join(format!("manifests/applications/{name}.yaml"));
+    let mut application: HospitalApplication = patched(&shipped, None, name);
+    let mut next = application.spec.versions[0].clone();
+    next.version = format!("{}-next", next.version);
+    next.images.values_mut().for_each(|image| *image = image.replace("@sha256:0", "@sha256:1"));
+    application.spec.versions.push(next.clone());
+    let mut tenant: HospitalTenant = patched(&fixture(&format!("{name}-tenant.yaml")), None, name);
+    tenant.spec.database = Some(spec.clone());
+    let mut observed = Observed {
+        crds: crds(),
+        platform: Some(Arc::new(platform)),
+        application: Some(Arc::new(application)),
+        ..Observed::default()
+    };
+    provide(&tenant, &mut observed);
+    let set = |stage: &str, tenant: &HospitalTenant, observed: &Observed| Set {
+        name: format!("{name}-{database}-{stage}"),
+        objects: rendered(tenant, observed),
+    };
+    // A step waits for its database: the first set has everything up to and with the Job of init.
+    let mut fresh = observed.clone();
+    let starting = settle(&tenant, &mut fresh, Jobs::Running).unwrap();
+    let new = set("new", &starting, &without_jobs(&fresh));
+    let serving = settle(&tenant, &mut observed, Jobs::Succeeded).unwrap();
+    let serves = set("serving", &serving, &observed);
+    let mut upgrade = serving;
+    upgrade.spec.application.version = next.version;
+    vec![new, serves, set("migrating", &upgrade, &observed)]
+}
+
+/// Secrets that people make.
+fn provide(tenant: &HospitalTenant, observed: &mut Observed) {
+    let spec = &tenant.spec;
+    let external = spec.database.iter().filter_map(|database| database.external.as_ref());
+    let bindings = spec.bindings.clone().unwrap_or_default();
+    let names = external
+        .flat_map(|external| std::iter::once(external.app_secret.clone()).chain(external.owner_secret.clone()))
+        .chain(bindings.cache.map(|cache| cache.secret))
+        .chain(bindings.buckets.into_values().map(|bucket| bucket.secret));
+    let namespace = names::namespace(&tenant.name_any());
+    for name in names {
+        let live = DynamicObject::new(&name, &kind::SECRET.api_resource()).within(&namespace);
+        let at = Ref { kind: kind::SECRET, namespace: namespace.clone(), name };
+        observed.objects.insert(at, Arc::new(live));
+    }
+}
+
+/// A Job that is there is kept as it is; here it shall be rendered.
+fn without_jobs(observed: &Observed) -> Observed {
+    let mut observed = observed.clone();
+    observed.objects.retain(|at, _| at.kind.kind != "Job");
+    observed
+}
+
+/// What exists after the pass: what it renders, and what it leaves as it is.
+fn rendered(tenant: &HospitalTenant, observed: &Observed) -> Vec<Value> {
+    let pass = pass::plan(&inputs(tenant.clone()), observed).unwrap_or_else(|rejection| panic!("{rejection}"));
+    pass.desired.iter().map(|desired| body(desired, observed)).collect()
+}
+
+fn body(desired: &Desired, observed: &Observed) -> Value {
+    match desired {
+        Desired::Apply(object) => object.body.clone(),
+        Desired::Generate(generated) => generated.object.body.clone(),
+        Desired::Keep(at) => {
+            let mut live = serde_json::to_value(observed.objects[at].as_ref()).unwrap();
+            let map = live.as_object_mut().unwrap();
+            map.remove("status");
+            for server_side in ["generation", "resourceVersion"] {
+                map["metadata"].as_object_mut().unwrap().remove(server_side);
+            }
+            live
+        }
+    }
+}
