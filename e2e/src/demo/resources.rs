@@ -49,3 +49,17 @@ pub fn is_true(object: &DynamicObject, kind: &str) -> bool {
     let observed = object.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
     observed == object.metadata.generation && condition(object, kind).is_some_and(|(status, ..)| status == "True")
 }
+
+/// Sets a field, and makes the objects on the way to it.
+pub fn set(object: &mut Value, path: &[&str], value: Value) {
+    let Some((field, below)) = path.split_first() else {
+        *object = value;
+        return;
+    };
+    if !object.is_object() {
+        *object = Value::Object(serde_json::Map::new());
+    }
+    if let Some(fields) = object.as_object_mut() {
+        set(fields.entry(*field).or_insert(Value::Null), below, value);
+    }
+}

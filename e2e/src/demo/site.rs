@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::resources::set;
 use crate::{
     cluster::{self, Ports},
     shell,
@@ -71,7 +72,10 @@ impl Site {
         let text = fs::read_to_string(&platform).with_context(|| format!("cannot read {}", platform.display()))?;
         let platform: Value =
             serde_yaml_ng::from_str(&text).with_context(|| format!("{} is no YAML", platform.display()))?;
-        ensure!(platform["kind"] == "HospitalPlatform", "--platform must name a file with one HospitalPlatform");
+        ensure!(
+            platform.get("kind").and_then(Value::as_str) == Some("HospitalPlatform"),
+            "--platform must name a file with one HospitalPlatform"
+        );
         Ok(Self::Existing(Existing { kubeconfig: kubeconfig.to_owned(), platform, image_loader, gateway }))
     }
 
@@ -111,8 +115,8 @@ impl Site {
             Self::Local(ports) => local_platform(ports.gateway),
             Self::Existing(existing) => existing.platform.clone(),
         };
-        platform["metadata"] = json!({"name": "default"});
-        platform["spec"]["database"]["embeddedImage"] = postgres.into();
+        set(&mut platform, &["metadata"], json!({"name": "default"}));
+        set(&mut platform, &["spec", "database", "embeddedImage"], postgres.into());
         platform
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     demo::{
         access::Access,
         hospital::Hospital,
-        resources::{apply, condition, tenants},
+        resources::{apply, condition, set, tenants},
     },
 };
 
@@ -53,13 +53,14 @@ exec "$bin/postgres" -D /tmp/data -c listen_addresses='*' -c unix_socket_directo
 pub async fn database(theatre: &Theatre) -> Result<String> {
     let given = foreign_database(theatre).await?;
     let mut hospital = Hospital::named(&theatre.stage, "county-general").await?;
-    hospital.tenant["spec"]["database"] = json!({"external": {
+    let external = json!({
         "host": HOST,
         "name": "gnuhealth",
         "cidrs": [format!("{}/32", given.address)],
         "appSecret": "records-app",
         "ownerSecret": "records-owner",
-    }});
+    });
+    set(&mut hospital.tenant, &["spec", "database"], json!({"external": external}));
     apply(&tenants(&hospital.client), &hospital.tenant).await?;
     let named = |tenant: &kube::core::DynamicObject| {
         condition(tenant, "Ready")

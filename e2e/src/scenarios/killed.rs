@@ -1,15 +1,17 @@
 //! Operators that are killed again and again, at random moments, while a hospital comes up.
 
-use std::{collections::BTreeMap, time::Duration};
-
-use anyhow::{Context, Result, bail};
-use chrono::Utc;
+use std::{
+    collections::{BTreeMap, hash_map::RandomState},
+    hash::{BuildHasher, Hasher},
+    time::Duration,
+};
 
 use super::{OPERATOR, Theatre};
 use crate::demo::{
     hospital::Hospital,
     resources::{apply, tenants},
 };
+use anyhow::{Context, Result, bail};
 
 /// Kinds that a hospital consists of.
 const CHILDREN: &str = "deployments,statefulsets,services,networkpolicies,poddisruptionbudgets,serviceaccounts,resourcequotas,limitranges,httproutes,rolebindings,secrets,persistentvolumeclaims,jobs";
@@ -25,7 +27,7 @@ pub async fn often(theatre: &Theatre) -> Result<String> {
     for _ in 0..theatre.kills {
         last = next_leader(theatre, &last).await?;
         // A moment by chance is the point of it.
-        let life = u64::from(Utc::now().timestamp_subsec_nanos()) % LONGEST_LIFE_MILLIS;
+        let life = RandomState::new().build_hasher().finish() % LONGEST_LIFE_MILLIS;
         tokio::time::sleep(Duration::from_millis(life)).await;
         // The process's number and its start follow the pod's name.
         let pod = last.rsplitn(3, '-').nth(2).unwrap_or(&last);
