@@ -146,7 +146,7 @@ async fn reference(world: &'static World, name: &str) -> References {
     for operation in Operation::ALL {
         let mark = world.trace.len();
         operation.start(&lane.hospital, lane.uid.as_deref()).await;
-        within(operation.name(), PATIENCE, async || operation.done(&lane.hospital).await).await.unwrap();
+        within(operation.name(), DEADLINE, async || operation.done(&lane.hospital).await).await.unwrap();
         quiet(world, &[lane.name()], DEADLINE).await.unwrap();
         let entries = world.trace.about(lane.name(), mark);
         for (address, bodies) in oracle::bodies(&entries, lane.name()) {
