@@ -96,9 +96,9 @@ async fn the_api_server_thinks_the_same_of_every_object() {
             Err(error) => Err(error.to_string()),
         };
         if answer.is_ok() {
-            accepted += 1
+            accepted += 1;
         } else {
-            refused += 1
+            refused += 1;
         }
         if let Err(difference) = judge::agree(kind, &object, &answer) {
             wrong.push(format!("seed {seed}: {kind}: {difference}"));

@@ -107,8 +107,8 @@ fn every_rule_notices_its_mutant() {
     for (name, set, kind, pointer, damage) in &mutants {
         let rule = RULES.iter().find(|(known, _)| known == name).unwrap().1;
         let mut mutant = (*set).clone();
-        let hurt = mutant.objects.iter_mut().filter(|object| object["kind"] == *kind);
-        let place = hurt.filter_map(|object| object.pointer_mut(pointer)).next();
+        let mut hurt = mutant.objects.iter_mut().filter(|object| object["kind"] == *kind);
+        let place = hurt.find_map(|object| object.pointer_mut(pointer));
         *place.unwrap_or_else(|| panic!("{name}: no {kind} with {pointer} in {}", set.name)) = damage.clone();
         assert_eq!(rule(set), Ok(()), "{name}: the undamaged set is refused");
         assert!(rule(&mutant).is_err(), "{name}: {pointer} = {damage} is not noticed");

@@ -89,7 +89,7 @@ pub fn operate(kind: &str, object: &Value) -> Result<Outcome, String> {
     let whole = || {
         let settled = match settle(&tenant, &mut observed, Jobs::Succeeded) {
             Ok(settled) => settled,
-            Err(rejection) => return Err((report::rejected(&tenant, &rejection, now()), rejection)),
+            Err(rejection) => return Err(Box::new((report::rejected(&tenant, &rejection, now()), rejection))),
         };
         let pass = his_operator::reconcile::pass::plan(&inputs(settled), &observed).unwrap();
         pass.assess(&observed);
@@ -102,7 +102,8 @@ pub fn operate(kind: &str, object: &Value) -> Result<Outcome, String> {
             Err(format!("panics: {}", text.unwrap_or_default()))
         }
         Ok(Ok(pass)) => Ok(Outcome::Planned(Box::new(pass))),
-        Ok(Err((status, rejection))) => {
+        Ok(Err(refused)) => {
+            let (status, rejection) = *refused;
             let blocking = status.blocking.ok_or("nothing is blocking in the status")?;
             if rejection.field.is_empty() || rejection.message.is_empty() || blocking.next.is_empty() {
                 return Err(format!("no field, no reason or no advice: {rejection:?}"));

@@ -28,15 +28,8 @@ fn breaks(old: &Value, new: &Value) -> Vec<String> {
     found
 }
 
-fn schema(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {
-    let mut say = |what: String| found.push(format!("{path}: {what}"));
-    for same in
-        ["type", "format", "pattern", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type"]
-    {
-        if old[same] != new[same] && !(same == "pattern" && new[same].is_null()) {
-            say(format!("{same} was {}, is {}", old[same], new[same]));
-        }
-    }
+/// Bounds that have become tighter.
+fn bounds(old: &Value, new: &Value, say: &mut impl FnMut(String)) {
     for (name, grows) in [
         ("minLength", true),
         ("minimum", true),
@@ -62,6 +55,18 @@ fn schema(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {
             say(format!("{name} was {}, is {}", old[name], new[name]));
         }
     }
+}
+
+fn schema(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {
+    let mut say = |what: String| found.push(format!("{path}: {what}"));
+    for same in
+        ["type", "format", "pattern", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type"]
+    {
+        if old[same] != new[same] && !(same == "pattern" && new[same].is_null()) {
+            say(format!("{same} was {}, is {}", old[same], new[same]));
+        }
+    }
+    bounds(old, new, &mut say);
     for flag in ["nullable", "x-kubernetes-preserve-unknown-fields"] {
         if old[flag] == true && new[flag] != true {
             say(format!("is no longer {flag}"));
