@@ -52,7 +52,8 @@ exec "$bin/postgres" -D /tmp/data -c listen_addresses='*' -c unix_socket_directo
 /// The hospital says which Secret is missing, and serves a login as soon as a person has given it.
 pub async fn database(theatre: &Theatre) -> Result<String> {
     let given = foreign_database(theatre).await?;
-    let mut hospital = Hospital::named(&theatre.stage, "county-general").await?;
+    // Its data outlives it, so each run needs a name of its own.
+    let mut hospital = Hospital::named(&theatre.stage, &format!("county-general-{}", std::process::id())).await?;
     let external = json!({
         "host": HOST,
         "name": "gnuhealth",

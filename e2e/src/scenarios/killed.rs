@@ -21,7 +21,8 @@ const LONGEST_LIFE_MILLIS: u64 = 3000;
 
 /// Kills each leader within seconds of its first renewal; the hospital still ends like one that was never disturbed.
 pub async fn often(theatre: &Theatre) -> Result<String> {
-    let hospital = Hospital::named(&theatre.stage, "mercy-west").await?;
+    // Its data outlives it, so each run needs a name of its own.
+    let hospital = Hospital::named(&theatre.stage, &format!("mercy-west-{}", std::process::id())).await?;
     apply(&tenants(&hospital.client), &hospital.tenant).await?;
     let mut last = String::new();
     for _ in 0..theatre.kills {
