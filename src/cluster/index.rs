@@ -63,6 +63,8 @@ pub(super) struct Index {
     /// CRDs whose kind the API server has listed for us.
     served: BTreeSet<String>,
     pub(super) doors: Doors,
+    /// How far the watch of a kind in a namespace (or, as `None`, in the cluster) has come: its newest version so far.
+    told: BTreeMap<(Kind, Option<String>), u64>,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,11 @@ struct Entry {
     /// Its resource version, which only grows; 0 when it has none.
     version: u64,
     object: Packed,
+}
+
+/// Where the watch looks that sees objects of this kind in that namespace.
+fn place(kind: Kind, namespace: &str) -> (Kind, Option<String>) {
+    (kind, (kind.watch == Watch::TenantMetadata).then(|| namespace.to_owned()))
 }
 
 /// The tenant whose namespace this is.
@@ -97,6 +104,11 @@ fn tenant_of(kind: Kind, object: &DynamicObject) -> Option<String> {
 impl Index {
     /// An object was seen. One that is not newer than what is known tells nothing.
     pub(super) fn apply(&mut self, kind: Kind, object: DynamicObject) -> Effects {
+        self.tell(kind, object.metadata.namespace.as_deref().unwrap_or_default(), version(&object));
+        self.newer(kind, object)
+    }
+
+    fn newer(&mut self, kind: Kind, object: DynamicObject) -> Effects {
         let version = version(&object);
         let known = self.version(kind, (object.metadata.namespace.as_deref().unwrap_or_default(), &object.name_any()));
         if version > 0 && known >= version { Effects::default() } else { self.put(kind, object) }
@@ -104,6 +116,7 @@ impl Index {
 
     /// An object was seen in a complete list, which is believed also when it is older: the API server may have been set back.
     pub(super) fn listed(&mut self, kind: Kind, object: DynamicObject) -> Effects {
+        self.tell(kind, object.metadata.namespace.as_deref().unwrap_or_default(), version(&object));
         let version = version(&object);
         let known = self.version(kind, (object.metadata.namespace.as_deref().unwrap_or_default(), &object.name_any()));
         // Of the same version it is the same object, packed already.
@@ -136,12 +149,18 @@ impl Index {
     }
 
     /// The API server's answer to a write of ours: the watch will tell the same, and wakes nobody then. Whoever wrote knows
-    /// already.
+    /// already. An answer that comes later than the watch's own events is not believed: the object may have gone since.
     pub(super) fn learn(&mut self, kind: Kind, object: &DynamicObject) -> Effects {
-        if version(object) == 0 {
-            return Effects::default();
-        }
-        Effects { wake: BTreeSet::new(), ..self.apply(kind, object.clone()) }
+        let place = place(kind, object.metadata.namespace.as_deref().unwrap_or_default());
+        let told = self.told.get(&place).copied().unwrap_or_default();
+        let news = version(object) > told;
+        if news { Effects { wake: BTreeSet::new(), ..self.newer(kind, object.clone()) } } else { Effects::default() }
+    }
+
+    /// The watch has come this far.
+    fn tell(&mut self, kind: Kind, namespace: &str, version: u64) {
+        let told = self.told.entry(place(kind, namespace)).or_default();
+        *told = version.max(*told);
     }
 
     /// The newest version that is known at that address.
@@ -152,6 +171,9 @@ impl Index {
 
     /// An object has gone, or no longer carries our labels; `version` is that of its end, 0 when that is not known.
     pub(super) fn remove(&mut self, kind: Kind, (namespace, name): &Key, version: u64) -> Effects {
+        if version > 0 {
+            self.tell(kind, namespace, version);
+        }
         if version > 0 && self.version(kind, (namespace, name)) > version {
             return Effects::default();
         }

@@ -134,6 +134,20 @@ fn an_answer_to_our_own_write_is_seen_at_once_and_its_event_wakes_nobody() {
 }
 
 #[test]
+fn an_answer_that_comes_later_than_the_end_of_its_object_does_not_bring_it_back() {
+    let mut index = with_tenants(&["a"]);
+    let key = ("his-a".to_owned(), "web".to_owned());
+    index.apply(CONFIG_MAP, at_version("11"));
+    assert_eq!(index.remove(CONFIG_MAP, &key, 12).wake, set(&["a"]));
+    index.learn(CONFIG_MAP, &at_version("11"));
+    let seen = index.observe(&tenant("a", "2026-01-01T00:00:00Z", "a.example.org"));
+    assert!(seen.get(CONFIG_MAP, "his-a", "web").is_none());
+    index.learn(CONFIG_MAP, &at_version("13"));
+    let seen = index.observe(&tenant("a", "2026-01-01T00:00:00Z", "a.example.org"));
+    assert!(seen.get(CONFIG_MAP, "his-a", "web").is_some(), "made again");
+}
+
+#[test]
 fn what_is_older_than_what_is_known_changes_nothing() {
     let mut index = with_tenants(&["a"]);
     index.apply(CONFIG_MAP, at_version("10"));

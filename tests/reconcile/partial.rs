@@ -40,9 +40,19 @@ fn what_comes_after_a_refused_object_is_repaired_and_the_refusal_is_told() {
             let name = object["metadata"]["name"].as_str().unwrap();
             api_of(&world.admin, object).delete(name, &DeleteParams::default()).await.unwrap();
         }
-        hospital.sees(POD_DISRUPTION_BUDGET, "web").await;
+        // Nothing tells the operator that a stranger's policy has gone, so a person does.
+        eventually("the budget is made", DEADLINE, async || {
+            hospital.patch(json!({ "metadata": { "labels": { "touched": other(&hospital).await } } })).await;
+            hospital.get(POD_DISRUPTION_BUDGET, "web").await.map(drop).ok_or("not yet".to_owned())
+        })
+        .await;
         hospital.ready().await;
     });
+}
+
+/// A label that was not there before.
+async fn other(hospital: &Hospital) -> String {
+    hospital.resource().await.metadata.resource_version.unwrap()
 }
 
 /// Somebody's own admission policy, which the operator knows nothing of.

@@ -33,12 +33,13 @@ fn a_hospital_becomes_ready_only_after_everything_was_observed_and_deny_comes_be
         for component in ["web", "cron"] {
             hospital.sees(DEPLOYMENT, component).await;
         }
-        hospital.sees(HTTP_ROUTE, "hospital").await;
-        hospital.shows("Ready", "False", "Progressing").await;
+        hospital.shows("EdgeReady", "False", "Progressing").await;
+        assert!(hospital.all(HTTP_ROUTE).await.is_empty(), "the route must wait for pods");
 
         fate.deployments = true;
         world.actor.decide(&hospital.name, fate).await;
         hospital.shows("ReleaseReady", "True", "Proved").await;
+        hospital.sees(HTTP_ROUTE, "hospital").await;
         hospital.shows("Ready", "Unknown", "RouteNotAccepted").await;
         assert_eq!(hospital.resource().await.status.unwrap().version.as_deref(), Some("1.0.0"));
 
