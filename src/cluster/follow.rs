@@ -27,6 +27,11 @@ pub(super) trait Sink: Send {
 
     /// The watch failed; it is tried again by itself.
     fn failed(&mut self, error: &Error);
+
+    /// Whether only a complete list ends what a failure has begun. A watch that goes on where it was interrupted gives none.
+    fn needs_list(&self) -> bool {
+        false
+    }
 }
 
 /// Exponential backoff with jitter.
@@ -100,7 +105,7 @@ where
             let wait = backoff.wait();
             tracing::warn!(kind = name, %error, ?wait, "watch interrupted");
             sleep(wait).await;
-            if code(&error) == Some(410) {
+            if code(&error) == Some(410) || sink.needs_list() {
                 break;
             }
         }

@@ -103,6 +103,10 @@ impl Sink for Objects {
             self.answered();
         }
     }
+
+    fn needs_list(&self) -> bool {
+        self.tenant().is_some_and(|tenant| self.core.read(|index| !index.doors.is_settled(tenant)))
+    }
 }
 
 /// Metadata of one kind.
@@ -128,6 +132,10 @@ impl Sink for Metadata {
 
     fn failed(&mut self, error: &Error) {
         self.0.failed(error);
+    }
+
+    fn needs_list(&self) -> bool {
+        self.0.needs_list()
     }
 }
 
