@@ -29,7 +29,10 @@ struct Mistake {
 fn every_mistake_is_refused_or_reported_and_another_hospital_never_notices() {
     run(async |world| {
         let healthy = Hospital::open(world, "healthy").await;
-        let before = healthy.settles().await;
+        healthy.settles().await;
+        // A watch is opened again when another test restarts the operator.
+        let cost = || healthy.requests().iter().filter(|event| event.verb != "watch").map(words).collect::<Vec<_>>();
+        let before = cost();
         let mistakes = mistakes();
         assert!(mistakes.len() > 25, "{} cases", mistakes.len());
         let mut accepted = Vec::new();
@@ -67,7 +70,7 @@ fn every_mistake_is_refused_or_reported_and_another_hospital_never_notices() {
         }
         eprintln!("{} mistakes, {} of them accepted and reported in status", mistakes.len(), accepted.len());
         assert!(reported.len() > 10, "{} reported", reported.len());
-        assert_eq!(healthy.requests().len(), before, "the healthy hospital cost requests");
+        assert_eq!(cost(), before, "the healthy hospital cost requests");
         healthy.ready().await;
         Hospital::open(world, "healthy-too").await;
     });
