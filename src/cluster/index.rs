@@ -50,6 +50,12 @@ pub(super) struct Source {
 /// Namespace and name of an object.
 pub(super) type Key = (String, String);
 
+/// Address of an object among those of its kind.
+pub(super) fn key(object: &impl kube::Resource) -> Key {
+    let metadata = object.meta();
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -110,17 +116,23 @@ impl Index {
 
     fn newer(&mut self, kind: Kind, object: DynamicObject) -> Effects {
         let version = version(&object);
-        let known = self.version(kind, (object.metadata.namespace.as_deref().unwrap_or_default(), &object.name_any()));
-        if version > 0 && known >= version { Effects::default() } else { self.put(kind, object) }
+        if version > 0 && self.version(kind, &key(&object)) >= version {
+            Effects::default()
+        } else {
+            self.put(kind, object)
+        }
     }
 
     /// An object was seen in a complete list, which is believed also when it is older: the API server may have been set back.
     pub(super) fn listed(&mut self, kind: Kind, object: DynamicObject) -> Effects {
-        self.tell(kind, object.metadata.namespace.as_deref().unwrap_or_default(), version(&object));
         let version = version(&object);
-        let known = self.version(kind, (object.metadata.namespace.as_deref().unwrap_or_default(), &object.name_any()));
+        self.tell(kind, object.metadata.namespace.as_deref().unwrap_or_default(), version);
         // Of the same version it is the same object, packed already.
-        if version > 0 && known == version { Effects::default() } else { self.put(kind, object) }
+        if version > 0 && self.version(kind, &key(&object)) == version {
+            Effects::default()
+        } else {
+            self.put(kind, object)
+        }
     }
 
     fn put(&mut self, kind: Kind, object: DynamicObject) -> Effects {
@@ -164,18 +176,19 @@ impl Index {
     }
 
     /// The newest version that is known at that address.
-    fn version(&self, kind: Kind, (namespace, name): (&str, &str)) -> u64 {
-        let known = self.objects.get(namespace).and_then(|place| place.get(&(kind, name.to_owned())));
+    fn version(&self, kind: Kind, (namespace, name): &Key) -> u64 {
+        let known = self.objects.get(namespace).and_then(|place| place.get(&(kind, name.clone())));
         known.map_or(0, |known| known.version)
     }
 
     /// An object has gone, or no longer carries our labels; `version` is that of its end, 0 when that is not known.
-    pub(super) fn remove(&mut self, kind: Kind, (namespace, name): &Key, version: u64) -> Effects {
+    pub(super) fn remove(&mut self, kind: Kind, at: &Key, version: u64) -> Effects {
+        let (namespace, name) = at;
         if version > 0 {
             self.tell(kind, namespace, version);
-        }
-        if version > 0 && self.version(kind, (namespace, name)) > version {
-            return Effects::default();
+            if self.version(kind, at) > version {
+                return Effects::default();
+            }
         }
         let Some(place) = self.objects.get_mut(namespace) else { return Effects::default() };
         let Some(entry) = place.remove(&(kind, name.clone())) else { return Effects::default() };

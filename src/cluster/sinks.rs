@@ -14,7 +14,7 @@ use kube::{
 use super::{
     caches::Core,
     follow::{Sink, code},
-    index::{Key, Source, version},
+    index::{Key, Source, key, version},
     supervisor::Command,
 };
 use crate::{names, objects::Kind};
@@ -22,11 +22,6 @@ use crate::{names, objects::Kind};
 /// Name of a kind's watch among those that are waited for.
 pub(super) fn label(kind: Kind) -> String {
     format!("{}/{}", kind.group, kind.kind)
-}
-
-fn key(object: &impl kube::Resource) -> Key {
-    let metadata = object.meta();
-    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
 
 /// Objects of one kind.

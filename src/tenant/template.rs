@@ -49,7 +49,9 @@ pub const BUCKETS: &str = "buckets";
 /// Whether a text names a variable of this group, or may do so. A text that does not parse names none: it is rejected
 /// where it is rendered.
 pub fn mentions(text: &str, group: &str) -> bool {
-    if !text.contains("{{") {
+    // Most texts are known to name none without being parsed.
+    let first = group.split('.').next().unwrap_or_default();
+    if !text.contains("{{") || !text.contains(first) {
         return false;
     }
     let environment = Environment::new();

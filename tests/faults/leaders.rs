@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use his_operator::{
-    cluster::{Candidate, Timing},
-    operator::Error,
-};
+use his_operator::operator::Error;
 use serde_json::json;
 
 use super::{
     hospital::{DEADLINE, Hospital, eventually},
+    install::candidate,
     plan::Operation,
     trace::Entry,
     world::{Process, World, run_alone},
@@ -53,16 +51,5 @@ fn a_leader_that_no_longer_gets_through_ends_before_anything_of_it_arrives_after
 }
 
 async fn replica(world: &World, identity: &str) -> Process {
-    let candidate = Candidate {
-        namespace: "his-operator-system".to_owned(),
-        name: "his-operator".to_owned(),
-        identity: identity.to_owned(),
-        timing: Timing {
-            duration: Duration::from_secs(6),
-            renew: Duration::from_secs(1),
-            retry: Duration::from_millis(300),
-            margin: Duration::from_secs(2),
-        },
-    };
-    world.spawn(Some(candidate)).await
+    world.spawn(Some(candidate(identity))).await
 }

@@ -18,7 +18,7 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::{Api, Client, api::DeleteParams};
 use rustls::ServerConfig;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -27,6 +27,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
+    hospital::tenant_of,
     plan::{Fault, Plan, Side},
     stream::{self, WatchFault, broken},
     trace::Trace,
@@ -313,22 +314,4 @@ fn refusal(code: u16) -> Response<Body> {
 async fn delete(admin: &Client, tenant: Option<&str>) {
     let all = Api::<HospitalTenant>::all(admin.clone());
     all.delete(tenant.unwrap(), &DeleteParams::background()).await.unwrap();
-}
-
-/// The hospital that a request is about.
-pub fn tenant_of(path: &str, body: &[u8]) -> Option<String> {
-    let segments: Vec<&str> = path.split('/').collect();
-    let after = |word: &str| segments.iter().skip_while(|segment| **segment != word).nth(1).copied();
-    if let Some(tenant) = after("hospitaltenants") {
-        return Some(tenant.to_owned());
-    }
-    if let Some(tenant) = after("namespaces").and_then(|namespace| namespace.strip_prefix("his-")) {
-        // The operator's own namespace is nobody's hospital.
-        return (tenant != "operator-system").then(|| tenant.to_owned());
-    }
-    if path.ends_with("/events") {
-        let event: Value = serde_json::from_slice(body).ok()?;
-        return Some(event["regarding"]["name"].as_str()?.to_owned());
-    }
-    None
 }

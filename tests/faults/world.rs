@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use e2e::control_plane::{AuditEvent, ControlPlane, client_from, pki::Authority};
@@ -42,11 +42,6 @@ use super::{
     states::States,
     trace::Trace,
 };
-
-/// The operator's ServiceAccount, as the API server calls it.
-pub const USER: &str = "system:serviceaccount:his-operator-system:his-operator";
-const GROUPS: [&str; 3] =
-    ["system:serviceaccounts", "system:serviceaccounts:his-operator-system", "system:authenticated"];
 
 static WORLD: LazyLock<World> = LazyLock::new(World::start);
 
@@ -88,18 +83,9 @@ impl World {
         let pki = tempfile::tempdir().unwrap();
         let tls = tls(pki.path());
         let (plane, actor, states, upstream) = runtime.block_on(async {
-            let started = Instant::now();
-            let plane = ControlPlane::start().await.unwrap();
+            let plane = install::control_plane().await;
             let admin = plane.client();
-            install::apply_own_crds(&admin).await;
-            install::apply_file(&admin, "manifests/install.yaml").await;
-            install::apply_routes_crd(&admin).await;
-            for file in ["platform.yaml", "application.yaml"] {
-                install::apply_file(&admin, &format!("tests/cases/fixtures/{file}")).await;
-            }
-            install::policies_enforced(&admin).await;
-            eprintln!("control plane with the install bundle after {:?}", started.elapsed());
-            let client = client_from(&plane.kubeconfig_for(USER, &GROUPS).unwrap()).await.unwrap();
+            let client = client_from(&plane.kubeconfig_for(install::USER, &install::GROUPS).unwrap()).await.unwrap();
             let (actor, states) = (Actor::start(admin.clone()), States::start(&admin));
             (plane, actor, states, Upstream { client, admin })
         });
@@ -139,7 +125,7 @@ impl World {
         wrong(&proxy);
         let (address, served) = proxy.open(Arc::clone(&self.tls), self.upstream.clone()).await;
         let authority = Authority::open(self.pki.path()).unwrap();
-        let pair = authority.client(&format!("operator-{number}"), USER, &[]).unwrap();
+        let pair = authority.client(&format!("operator-{number}"), install::USER, &[]).unwrap();
         let kubeconfig = self.pki.path().join(format!("operator-{number}.kubeconfig"));
         authority.kubeconfig(&kubeconfig, &format!("https://{address}"), &pair).unwrap();
         Process::start(kubeconfig, candidate, proxy, served)
@@ -170,7 +156,7 @@ impl World {
 
     /// Everything that the operator has asked for, in the order of the answers.
     pub fn requests(&self) -> Vec<AuditEvent> {
-        self.plane.requests_by(USER).unwrap()
+        self.plane.requests_by(install::USER).unwrap()
     }
 
     /// All objects of all hospitals, by hospital.

@@ -1,11 +1,8 @@
 //! Two replicas, one lease: only the leader writes, and the next one takes over.
 
-use std::time::Duration;
-
-use his_operator::cluster::{Candidate, Timing};
-
 use super::{
     hospital::Hospital,
+    install::candidate,
     world::{Process, World, run_alone},
 };
 
@@ -39,15 +36,5 @@ fn only_the_leader_writes_and_the_next_replica_takes_over_after_its_end_or_its_c
 }
 
 fn replica(world: &World, identity: &str) -> Process {
-    world.spawn(Some(Candidate {
-        namespace: "his-operator-system".to_owned(),
-        name: "his-operator".to_owned(),
-        identity: identity.to_owned(),
-        timing: Timing {
-            duration: Duration::from_secs(6),
-            renew: Duration::from_secs(1),
-            retry: Duration::from_millis(300),
-            margin: Duration::from_secs(2),
-        },
-    }))
+    world.spawn(Some(candidate(identity)))
 }

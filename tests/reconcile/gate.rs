@@ -17,8 +17,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use kube::Client;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::TcpListener;
+
+use super::hospital::tenant_of;
 
 const LARGEST: usize = 16 << 20;
 
@@ -156,22 +158,4 @@ fn refusal(code: u16, reason: &str) -> Response {
     });
     let kind = [(header::CONTENT_TYPE, "application/json")];
     (StatusCode::from_u16(code).unwrap(), kind, status.to_string()).into_response()
-}
-
-/// The hospital that a request is about.
-fn tenant_of(path: &str, body: &[u8]) -> Option<String> {
-    let segments: Vec<&str> = path.split('/').collect();
-    let after = |word: &str| segments.iter().skip_while(|segment| **segment != word).nth(1).copied();
-    if let Some(tenant) = after("hospitaltenants") {
-        return Some(tenant.to_owned());
-    }
-    if let Some(tenant) = after("namespaces").and_then(|namespace| namespace.strip_prefix("his-")) {
-        // The operator's own namespace is nobody's hospital.
-        return (tenant != "operator-system").then(|| tenant.to_owned());
-    }
-    if path.ends_with("/events") {
-        let event: Value = serde_json::from_slice(body).ok()?;
-        return Some(event["regarding"]["name"].as_str()?.to_owned());
-    }
-    None
 }

@@ -236,3 +236,21 @@ pub fn words(event: &AuditEvent) -> String {
         event.verb, event.resource, event.subresource, event.namespace, event.name, event.code
     )
 }
+
+/// The hospital that a request is about.
+pub fn tenant_of(path: &str, body: &[u8]) -> Option<String> {
+    let segments: Vec<&str> = path.split('/').collect();
+    let after = |word: &str| segments.iter().skip_while(|segment| **segment != word).nth(1).copied();
+    if let Some(tenant) = after("hospitaltenants") {
+        return Some(tenant.to_owned());
+    }
+    if let Some(tenant) = after("namespaces").and_then(|namespace| namespace.strip_prefix("his-")) {
+        // The operator's own namespace is nobody's hospital.
+        return (tenant != "operator-system").then(|| tenant.to_owned());
+    }
+    if path.ends_with("/events") {
+        let event: Value = serde_json::from_slice(body).ok()?;
+        return Some(event["regarding"]["name"].as_str()?.to_owned());
+    }
+    None
+}

@@ -1,9 +1,18 @@
 //! What a platform engineer installs: the install bundle, the Gateway API, a platform and applications.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use e2e::parts::{self, Part};
-use his_operator::api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant};
+use e2e::{
+    control_plane::ControlPlane,
+    parts::{self, Part},
+};
+use his_operator::{
+    api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant},
+    cluster::{Candidate, Timing},
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, CustomResourceExt,
@@ -15,6 +24,11 @@ use serde_json::{Value, json};
 use super::hospital::{DEADLINE, eventually};
 use crate::support::{documents_of, root};
 
+/// The operator's ServiceAccount, as the API server calls it.
+pub const USER: &str = "system:serviceaccount:his-operator-system:his-operator";
+/// Its groups.
+pub const GROUPS: [&str; 3] =
+    ["system:serviceaccounts", "system:serviceaccounts:his-operator-system", "system:authenticated"];
 /// CRD of the Gateway API that the operator writes.
 pub const ROUTES: &str = "httproutes.gateway.networking.k8s.io";
 const CLUSTER_SCOPED: [&str; 10] = [
@@ -120,4 +134,35 @@ pub async fn policies_enforced(client: &Client) {
         }
     })
     .await;
+}
+
+/// A control plane with all of it.
+pub async fn control_plane() -> ControlPlane {
+    let started = Instant::now();
+    let plane = ControlPlane::start().await.unwrap();
+    let admin = plane.client();
+    apply_own_crds(&admin).await;
+    apply_file(&admin, "manifests/install.yaml").await;
+    apply_routes_crd(&admin).await;
+    for file in ["platform.yaml", "application.yaml"] {
+        apply_file(&admin, &format!("tests/cases/fixtures/{file}")).await;
+    }
+    policies_enforced(&admin).await;
+    eprintln!("control plane with the install bundle after {:?}", started.elapsed());
+    plane
+}
+
+/// One of several replicas, with a lease short enough for a test.
+pub fn candidate(identity: &str) -> Candidate {
+    Candidate {
+        namespace: "his-operator-system".to_owned(),
+        name: "his-operator".to_owned(),
+        identity: identity.to_owned(),
+        timing: Timing {
+            duration: Duration::from_secs(6),
+            renew: Duration::from_secs(1),
+            retry: Duration::from_millis(300),
+            margin: Duration::from_secs(2),
+        },
+    }
 }

@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{Arc, LazyLock},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use e2e::control_plane::{AuditEvent, ControlPlane};
@@ -22,10 +22,6 @@ use tracing_subscriber::EnvFilter;
 
 use super::{actor::Actor, gate::Gate, install, log::Log};
 
-/// The operator's ServiceAccount, as the API server calls it.
-pub const USER: &str = "system:serviceaccount:his-operator-system:his-operator";
-const GROUPS: [&str; 3] =
-    ["system:serviceaccounts", "system:serviceaccounts:his-operator-system", "system:authenticated"];
 /// No single test takes that long on any machine.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -69,20 +65,11 @@ impl World {
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(log.clone()).init();
         let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
         let (plane, actor) = runtime.block_on(async {
-            let started = Instant::now();
-            let plane = ControlPlane::start().await.unwrap();
+            let plane = install::control_plane().await;
             let admin = plane.client();
-            install::apply_own_crds(&admin).await;
-            install::apply_file(&admin, "manifests/install.yaml").await;
-            install::apply_routes_crd(&admin).await;
-            for file in ["platform.yaml", "application.yaml"] {
-                install::apply_file(&admin, &format!("tests/cases/fixtures/{file}")).await;
-            }
-            install::policies_enforced(&admin).await;
-            eprintln!("control plane with the install bundle after {:?}", started.elapsed());
             (plane, Actor::start(admin))
         });
-        let kubeconfig = plane.kubeconfig_for(USER, &GROUPS).unwrap();
+        let kubeconfig = plane.kubeconfig_for(install::USER, &install::GROUPS).unwrap();
         let world = Self {
             admin: plane.client(),
             kubeconfig,
@@ -127,7 +114,7 @@ impl World {
 
     /// Everything that the operator has asked for, in the order of the answers.
     pub fn requests(&self) -> Vec<AuditEvent> {
-        self.plane.requests_by(USER).unwrap()
+        self.plane.requests_by(install::USER).unwrap()
     }
 }
 
