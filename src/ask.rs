@@ -10,13 +10,15 @@ use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header::HOST}
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::Instant};
 
+/// For one try: a packet that a NetworkPolicy drops is never answered.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What to ask, and for how long.
 #[derive(Args, Clone, Debug)]
 pub struct Arguments {
-    /// Host and port, for example `his-operator.his-operator-system.svc:8080`.
+    /// Host and port, for example `10.96.0.20:8080`.
     #[arg(long)]
     address: String,
     /// Absolute path.
@@ -52,7 +54,7 @@ impl Arguments {
     pub async fn run(&self) -> Result<(), Failure> {
         let deadline = Instant::now() + Duration::from_secs(self.timeout);
         loop {
-            let last = match tokio::time::timeout_at(deadline, self.once()).await {
+            let last = match tokio::time::timeout_at(deadline.min(Instant::now() + PATIENCE), self.once()).await {
                 Ok(Ok(StatusCode::OK)) => return Ok(()),
                 Ok(Ok(status)) => format!("the answer was {status}"),
                 Ok(Err(error)) => error,

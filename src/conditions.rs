@@ -54,6 +54,11 @@ macro_rules! reasons {
                 match self { $(Self::$name => stringify!($name),)+ }
             }
 
+            /// The reason with this name.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.as_str() == name)
+            }
+
             /// What has happened.
             pub fn cause(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)+ }
@@ -118,6 +123,14 @@ reasons! {
     MigrationRunning => "Wait. The old version serves. Follow it with kubectl logs on the Job named in the message.",
     /// A migration has failed; the old version serves.
     MigrationFailed => "The old version serves. Read the Job's log, correct the cause, then raise spec.release.attempt, or set the old version again.",
+    /// There is no room for a second set of pods.
+    QuotaTooSmall => "Raise spec.isolation.quota of the tenant, or remove it.",
+    /// New pods did not pass the application's own checks; the old version serves.
+    GateFailed => "The old version serves. Read the log of the Job named in the message, correct the cause, then raise spec.release.attempt, or set the old version again.",
+    /// A release was taken back; the old version serves.
+    RolledBack => "The old version serves. Look at what the message names, correct the cause, then raise spec.release.attempt, or set the old version again.",
+    /// A version stands for other images than before.
+    ImagesChanged => "Restore the images of that version in the HospitalApplication, and list the new ones as a new version.",
     /// Pods do not start.
     PodsFailing => "Look at the pod named in the message with kubectl describe and kubectl logs.",
     /// The Gateway has not accepted the route.

@@ -20,6 +20,11 @@ pub const TENANT: &str = "his-operator.io/tenant";
 /// The capability that renders an object.
 pub const CAPABILITY: &str = "his-operator.io/capability";
 
+/// Which of the two copies of a component a pod is. The only part of a selector that differs between them.
+pub const COLOUR: &str = "his-operator.io/colour";
+/// Digest of the release that a Deployment was made for.
+pub const RELEASE: &str = "his-operator.io/release";
+
 /// Marks objects that hold patient data or what is needed to read it: never pruned, never deleted by the operator.
 pub const RETAIN: &str = "his-operator.io/retain";
 

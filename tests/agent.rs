@@ -266,3 +266,53 @@ fn a_port_where_nobody_listens_fails_at_once() {
     assert_eq!(output.status.code(), Some(1));
     assert!(complaint(&output).contains("accepts no connection"), "{}", complaint(&output));
 }
+
+/// Answers one request after the other with these statuses, the last one for ever; counts those that name the host.
+fn gatekeeper(statuses: &'static [&'static str]) -> (u16, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = std::sync::Arc::clone(&asked);
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().take(100).enumerate() {
+            let (mut stream, mut request) = (stream.unwrap(), [0; 4096]);
+            let read = stream.read(&mut request).unwrap();
+            let request = String::from_utf8_lossy(&request[..read]).to_lowercase();
+            if request.starts_with("get /ready http/1.1") && request.contains("host: st-elsewhere.example.org") {
+                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+            let status = statuses.get(number).or(statuses.last()).unwrap();
+            stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 7\r\n\r\npatient").as_bytes()).unwrap();
+        }
+    });
+    (port, asked)
+}
+
+fn gate(port: u16, rounds: &str) -> Output {
+    let check = format!(
+        r#"{{"host":"127.0.0.1","port":{port},"authority":"st-elsewhere.example.org","ask":{{"http":{{"path":"/ready"}}}},"timeoutSeconds":3}}"#
+    );
+    agent(&["gate", "--check", &check, "--rounds", rounds])
+}
+
+#[test]
+fn a_gate_opens_after_three_rounds_in_a_row_and_a_failure_counts_from_the_beginning() {
+    let (port, asked) = gatekeeper(&["200 OK", "200 OK", "503 Service Unavailable", "302 Found", "200 OK"]);
+    let output = gate(port, "10");
+    assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
+    assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 6);
+}
+
+#[test]
+fn a_gate_that_stays_closed_says_who_did_not_pass_and_nothing_of_the_answer() {
+    let (port, _) = gatekeeper(&["500 Internal Server Error"]);
+    let output = gate(port, "2");
+    let said = complaint(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said.contains(&format!("127.0.0.1:{port}")) && said.contains("status 500") && !said.contains("patient"),
+        "{said}"
+    );
+    let output = agent(&["gate", "--check", "{}"]);
+    assert_eq!(output.status.code(), Some(2), "a check that is none is wrong usage");
+}

@@ -333,8 +333,10 @@ fn helm_test_asks_the_service_and_may_reach_it() {
     let job = of_kind(&objects, "Job");
     let arguments = job["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
     let service = of_kind(&objects, "Service");
-    let address =
-        format!("{}.x.svc:{}", service["metadata"]["name"].as_str().unwrap(), service["spec"]["ports"][0]["port"]);
+    // As the kubelet tells it: its links are on, and the name is that of the Service.
+    let variable = service["metadata"]["name"].as_str().unwrap().to_uppercase().replace('-', "_");
+    let address = format!("$({variable}_SERVICE_HOST):{}", service["spec"]["ports"][0]["port"]);
+    assert_eq!(job["spec"]["template"]["spec"]["enableServiceLinks"], true);
     assert!(arguments.contains(&address.as_str().into()), "{arguments:?}");
     let door = &objects[&("NetworkPolicy".to_owned(), "x".to_owned(), "his-operator-test-in".to_owned())]["spec"];
     let labels = &job["spec"]["template"]["metadata"]["labels"];

@@ -405,7 +405,7 @@ async fn the_writer_sends_only_what_is_needed_permitted_and_harmless() {
     writer.delete(&map.at, &uid).await.unwrap();
 
     let hospital = tenant(&client, "st-elsewhere").await;
-    status_and_finalizer_are_written_only_when_they_differ(&client, &writer, hospital).await;
+    Box::pin(status_and_finalizer_are_written_only_when_they_differ(&client, &writer, hospital)).await;
 
     let (fenced, metrics) = self::writer(client.clone(), Fence::closed());
     assert!(matches!(fenced.apply(&map).await, Err(Error::Fenced { .. })));

@@ -118,6 +118,8 @@ fn names_are_frozen() {
 fn named() -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("CAPABILITY", names::CAPABILITY.to_owned()),
+        ("COLOUR", names::COLOUR.to_owned()),
+        ("RELEASE", names::RELEASE.to_owned()),
         ("COMPONENT", names::COMPONENT.to_owned()),
         ("APP_VERSION", names::APP_VERSION.to_owned()),
         ("DEFAULT_PLATFORM", names::DEFAULT_PLATFORM.to_owned()),

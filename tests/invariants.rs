@@ -117,7 +117,9 @@ proptest! {
         let before = states(&hospital);
         let after = states(&hospital.with_component(more));
         for (before, after) in before.iter().zip(&after) {
-            let lost: BTreeSet<_> = before.existing().difference(&after.existing()).cloned().collect();
+            // Another release is asked by another Job.
+            let gate = |(_, at): &(String, String)| at.contains("/gate-");
+            let lost: BTreeSet<_> = before.existing().difference(&after.existing()).filter(|at| !gate(at)).cloned().collect();
             prop_assert_eq!(lost, BTreeSet::new());
         }
     }

@@ -17,6 +17,7 @@ mod definitions;
 
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use his_operator::{
     api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant},
     objects::{Desired, Observed, kind},
@@ -44,6 +45,7 @@ fn operator(agent: char) -> Settings {
 struct Hospital {
     tenant: HospitalTenant,
     observed: Observed,
+    now: DateTime<Utc>,
 }
 
 impl Hospital {
@@ -57,11 +59,11 @@ impl Hospital {
             application: Some(Arc::new(application)),
             ..Observed::default()
         };
-        Self { tenant: patched(&fixture("tenant.yaml"), None, "upgrade"), observed }
+        Self { tenant: patched(&fixture("tenant.yaml"), None, "upgrade"), observed, now: now() }
     }
 
     fn plan(&self, settings: &Settings) -> Pass {
-        let inputs = Inputs { tenant: Arc::new(self.tenant.clone()), settings: settings.clone(), now: now() };
+        let inputs = Inputs { tenant: Arc::new(self.tenant.clone()), settings: settings.clone(), now: self.now };
         pass::plan(&inputs, &self.observed).unwrap()
     }
 
@@ -74,7 +76,8 @@ impl Hospital {
 
     /// Lets that operator work until it has nothing to do any more.
     fn settle(&mut self, settings: &Settings, jobs: Jobs) {
-        for _ in 0..12 {
+        for number in 0..24 {
+            self.now = now() + TimeDelta::minutes(number);
             let pass = self.plan(settings);
             apply(&pass.desired, &mut self.observed, jobs);
             let status = report::planned(&self.tenant, &pass, &self.observed, None, None);

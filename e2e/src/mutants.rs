@@ -183,7 +183,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 /// Builds every test that is needed; its program by name.
 fn build(mutants: &[Mutant], root: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut build = shell::command(cargo).args(["test", "--package", "his-operator", "--no-run"]).dir(root);
+    let mut build = shell::command(cargo).args(["test", "--workspace", "--no-run"]).dir(root);
     build = build.arg("--message-format=json");
     let tests: std::collections::BTreeSet<&str> = mutants.iter().map(|mutant| mutant.test.as_str()).collect();
     for test in tests {
@@ -201,7 +201,7 @@ fn build(mutants: &[Mutant], root: &Path) -> Result<BTreeMap<String, PathBuf>> {
         let Ok(message) = serde_json::from_str::<serde_json::Value>(line) else { continue };
         let text = |at: &str| message.pointer(at).and_then(serde_json::Value::as_str).map(ToOwned::to_owned);
         let (Some(program), Some(name)) = (text("/executable"), text("/target/name")) else { continue };
-        let is_lib = text("/target/kind/0").is_some_and(|kind| kind == "lib");
+        let is_lib = text("/target/kind/0").is_some_and(|kind| kind == "lib") && name == "his_operator";
         programs.insert(if is_lib { "lib".to_owned() } else { name }, PathBuf::from(program));
     }
     Ok(programs)

@@ -1,8 +1,11 @@
 //! `his-agent`: the small program that runs beside a hospital's application.
 //!
-//! Guarantees: it holds no Kubernetes token and talks to nobody but its own pod; it never prints the value of a secret or
+//! Guarantees: it holds no Kubernetes token; as a sidecar it talks to nobody but its own pod, as a Job only to whom it is told; it never
+//! prints the value of a secret or
 //! the body of an answer. Every failure is one line on standard error and exit code 1.
 
+pub mod ask;
+pub mod gate;
 pub mod prepare;
 pub mod probe;
 mod template;
@@ -29,6 +32,8 @@ enum Command {
     /// Ask the application of this pod a question that the kubelet cannot ask itself.
     #[command(subcommand)]
     Probe(Probe),
+    /// Ask the new pods of a release, before users do.
+    Gate(gate::Gate),
 }
 
 #[derive(Debug, Subcommand)]
@@ -43,7 +48,9 @@ enum Error {
     #[error(transparent)]
     Prepare(#[from] prepare::Error),
     #[error(transparent)]
-    Probe(#[from] probe::Failure),
+    Probe(#[from] ask::Failure),
+    #[error(transparent)]
+    Gate(#[from] gate::Failure),
 }
 
 /// Runs the agent with the arguments of this process.
@@ -62,6 +69,7 @@ fn run(command: &Command) -> Result<(), Error> {
     match command {
         Command::Prepare(arguments) => arguments.run()?,
         Command::Probe(Probe::RpcPost(question)) => question.run()?,
+        Command::Gate(gate) => gate.run()?,
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ pub mod network;
 pub mod pod;
 mod registry;
 pub mod release;
+pub mod route;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -20,7 +20,7 @@ use k8s_openapi::{
 };
 
 use crate::{
-    api::v1alpha1::Resources,
+    api::v1alpha1::{Colour, Resources},
     capabilities::isolation::{mebibytes, quantities},
     names,
     tenant::Tenant,
@@ -45,6 +45,8 @@ pub struct Pod<'a> {
     pub capability: &'static str,
     /// Component: label, ServiceAccount and name of the main container.
     pub component: &'a str,
+    /// Which of the two copies of its component it is, where there are two.
+    pub colour: Option<Colour>,
     /// Version label; absent on what is not part of a release.
     pub version: Option<&'a str>,
     /// Containers that run to their end first.
@@ -66,6 +68,9 @@ impl Pod<'_> {
     pub fn template(self) -> PodTemplateSpec {
         let mut labels = self.tenant.labels(self.capability);
         labels.insert(names::COMPONENT.to_owned(), self.component.to_owned());
+        if let Some(colour) = self.colour {
+            labels.insert(names::COLOUR.to_owned(), colour.as_str().to_owned());
+        }
         if let Some(version) = self.version {
             labels.insert(names::APP_VERSION.to_owned(), version.to_owned());
         }
@@ -75,7 +80,7 @@ impl Pod<'_> {
     }
 
     fn spec(self) -> PodSpec {
-        let selector = selector(self.tenant, self.component);
+        let selector = selector(self.tenant, self.component, self.colour);
         let long_running = self.restart_policy == "Always";
         let sized = self.volumes.iter().any(|volume| volume.name == SCRATCH);
         let scratch = (!sized).then(|| empty_dir(SCRATCH, "64Mi", false));
@@ -180,15 +185,14 @@ impl Container {
     }
 }
 
-/// Selector of a component's pods: tenant and component, nothing that ever changes.
-pub fn selector(tenant: &Tenant, component: &str) -> LabelSelector {
-    LabelSelector {
-        match_labels: Some(BTreeMap::from([
-            (names::TENANT.to_owned(), tenant.name.clone()),
-            (names::COMPONENT.to_owned(), component.to_owned()),
-        ])),
-        ..LabelSelector::default()
-    }
+/// Selector of a component's pods: tenant, component and colour, nothing that ever changes.
+pub fn selector(tenant: &Tenant, component: &str, colour: Option<Colour>) -> LabelSelector {
+    let mut labels = BTreeMap::from([
+        (names::TENANT.to_owned(), tenant.name.clone()),
+        (names::COMPONENT.to_owned(), component.to_owned()),
+    ]);
+    labels.extend(colour.map(|colour| (names::COLOUR.to_owned(), colour.as_str().to_owned())));
+    LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }
 }
 
 /// A scratch directory with an upper bound; in memory if it holds secrets.

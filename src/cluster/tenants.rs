@@ -30,7 +30,7 @@ pub(super) struct Tenants {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Changes with everything that a reconcile may look at, so not with status.
+    /// Changes with everything that a reconcile acts upon: of the status only what is written down of the release.
     fingerprint: u64,
     /// Whether it carries our finalizer.
     held: bool,
@@ -49,6 +49,7 @@ fn known(tenant: &HospitalTenant) -> Known {
     let others: Vec<&String> = tenant.finalizers().iter().filter(|finalizer| *finalizer != names::FINALIZER).collect();
     (&uid, metadata.generation, &metadata.labels, &metadata.annotations, &others).hash(&mut hasher);
     metadata.deletion_timestamp.is_some().hash(&mut hasher);
+    tenant.status.as_ref().map(|status| status.release.clone()).unwrap_or_default().hash(&mut hasher);
     let condition = tenant
         .status
         .iter()

@@ -43,9 +43,19 @@ pub struct Writer {
     entropy: Arc<dyn Entropy>,
     /// What an object looked like after an apply that did not make it as desired.
     unmoved: Arc<Mutex<BTreeMap<Ref, String>>>,
-    /// What each tenant was told last, by UID: a digest, or nothing while it is not known whether it arrived.
-    told: Arc<Mutex<BTreeMap<String, Option<String>>>>,
+    /// What each tenant was told last, by UID; nothing while it is not known whether it arrived.
+    told: Arc<Mutex<BTreeMap<String, Option<Told>>>>,
     pub(super) events: Arc<Mutex<Sent>>,
+}
+
+/// A status that has arrived.
+#[derive(Clone, Debug)]
+struct Told {
+    digest: String,
+    /// The tenant's resource version since then.
+    version: u64,
+    /// The status itself, until the watch has told of it.
+    unseen: Option<HospitalTenantStatus>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -185,7 +195,7 @@ impl Writer {
     pub async fn write_status(&self, tenant: &HospitalTenant, status: &HospitalTenantStatus) -> Result<bool, Error> {
         let (uid, digest) = (tenant.uid().unwrap_or_default(), crate::objects::digest(status));
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).get(&uid).cloned();
-        let believed = told.is_none_or(|told| told.as_ref() == Some(&digest));
+        let believed = told.is_none_or(|told| told.is_some_and(|told| told.digest == digest));
         if tenant.status.as_ref() == Some(status) && believed {
             return Ok(false);
         }
@@ -202,9 +212,24 @@ impl Writer {
         let api: Api<HospitalTenant> = Api::all(self.client.clone());
         let parameters = PatchParams::apply(names::FIELD_MANAGER).force();
         let patch = Patch::Apply(&body);
-        self.send(Verb::Status, &at, api.patch_status(&at.name, &parameters, &patch)).await?;
-        tell(Some(digest));
+        let answer = self.send(Verb::Status, &at, api.patch_status(&at.name, &parameters, &patch)).await?;
+        tell(Some(Told { digest, version: version(&answer), unseen: Some(status.clone()) }));
         Ok(true)
+    }
+
+    /// The tenant with the last status that was written to it, which its watch may have yet to tell of.
+    pub fn with_last_status(&self, tenant: Arc<HospitalTenant>) -> Arc<HospitalTenant> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(told) = told.get_mut(&tenant.uid().unwrap_or_default()).and_then(Option::as_mut) else {
+            return tenant;
+        };
+        if version(&tenant) >= told.version {
+            told.unseen = None;
+        }
+        match &told.unseen {
+            Some(status) => Arc::new(HospitalTenant { status: Some(status.clone()), ..tenant.as_ref().clone() }),
+            None => tenant,
+        }
     }
 
     /// Holds a tenant, or lets it go; says whether a request was sent.
@@ -261,6 +286,11 @@ impl Writer {
     fn memory(&self) -> std::sync::MutexGuard<'_, BTreeMap<Ref, String>> {
         self.unmoved.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Resource versions of one kind grow (KEP-5504).
+fn version(tenant: &HospitalTenant) -> u64 {
+    tenant.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 /// Kinds where one field more than desired opens what was closed.

@@ -21,6 +21,11 @@ use serde_json::{Map, Value};
 
 use super::Object;
 
+/// The value of a Kubernetes quantity in billionths, if it is one.
+pub fn amount(value: &Value) -> Option<i128> {
+    quantity::of(value)
+}
+
 /// Whether nothing has to be applied.
 pub fn covers(live: &DynamicObject, desired: &Object) -> bool {
     difference(live, desired).is_none()

@@ -7,6 +7,7 @@ mod desired;
 pub mod kind;
 mod observed;
 
+pub use covers::amount;
 pub use desired::digest;
 pub use desired::{Desired, Generated, Material, Object, Ref};
 pub use kind::Kind;

@@ -15,6 +15,7 @@ use kube::{ResourceExt, runtime::controller::Action};
 
 use crate::{
     api::v1alpha1::{HospitalTenant, HospitalTenantStatus},
+    capabilities::release,
     cluster::{self, Caches, Writer},
     conditions::{READY, Reason, Rejection},
     error::Error,
@@ -55,6 +56,8 @@ pub async fn reconcile(resource: Arc<HospitalTenant>, ctx: Arc<Context>) -> Resu
         }
         return retire::retire(&resource, &observed, &ctx).await;
     }
+    // The release is in the status: one that was seen before our last write of it would lead a step back.
+    let resource = ctx.writer.with_last_status(resource);
     let now = ctx.clock.now();
     let inputs = Inputs { tenant: Arc::clone(&resource), settings: ctx.settings.clone(), now };
     let paused = match paused_until(&resource, now) {
@@ -80,9 +83,10 @@ pub async fn reconcile(resource: Arc<HospitalTenant>, ctx: Arc<Context>) -> Resu
         (Err(error), _) => Some(error.to_string()),
     };
     let status = report::planned(&resource, &pass, &observed, failure.as_deref(), paused);
+    let due = release::due(&pass.tenant, &status.release);
     publish(&resource, status, &ctx).await?;
     applied?;
-    Ok(wake(&pass, paused, now))
+    Ok(wake(&pass, paused.into_iter().chain(due), now))
 }
 
 async fn apply(pass: &Pass, known: bool, observed: &mut Observed, ctx: &Context) -> Result<Reached, cluster::Error> {
@@ -149,11 +153,11 @@ fn paused_until(resource: &HospitalTenant, now: DateTime<Utc>) -> Result<Option<
 }
 
 /// Watches wake a hospital; time does only where something ends at a given time.
-fn wake(pass: &Pass, paused: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Action {
+fn wake(pass: &Pass, moments: impl Iterator<Item = DateTime<Utc>>, now: DateTime<Utc>) -> Action {
     let spec = &pass.tenant.spec;
     let off = [spec.network.as_ref().and_then(|n| n.off.as_ref()), spec.edge.as_ref().and_then(|e| e.off.as_ref())];
     let ends = off.into_iter().flatten().filter_map(|off| DateTime::parse_from_rfc3339(&off.until).ok());
-    let next = ends.map(|end| end.to_utc()).chain(paused).filter(|end| *end > now).min();
+    let next = ends.map(|end| end.to_utc()).chain(moments).filter(|end| *end > now).min();
     match next.and_then(|end| (end - now).to_std().ok()) {
         Some(left) => Action::requeue(left + Duration::from_secs(1)),
         None => Action::await_change(),

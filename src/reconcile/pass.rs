@@ -2,6 +2,7 @@
 //! `kubectl his plan` all run exactly this.
 
 use crate::{
+    api::v1alpha1::ReleaseStatus,
     capabilities::{Contributions, Input, Planned, registry, release},
     conditions::{Proof, Reason, Rejection, Verdict, Verdicts},
     objects::{Desired, Observed, covers},
@@ -14,6 +15,8 @@ pub struct Pass {
     pub tenant: Tenant,
     /// What must exist, in order of application; each object stamped with its digest.
     pub desired: Vec<Desired>,
+    /// As they were judged before anything was written.
+    verdicts: Verdicts,
     plans: Vec<(&'static str, &'static str, Box<dyn Planned>)>,
 }
 
@@ -40,7 +43,7 @@ pub fn plan(inputs: &Inputs, observed: &Observed) -> Result<Pass, Rejection> {
     }
     let render = |(_, _, plan): &(_, _, Box<dyn Planned>)| plan.render(input, &shared);
     let desired = plans.iter().flat_map(render).map(stamped).collect();
-    Ok(Pass { tenant, desired, plans })
+    Ok(Pass { tenant, desired, verdicts, plans })
 }
 
 impl Pass {
@@ -61,14 +64,10 @@ impl Pass {
         release::finished(Input { tenant: &self.tenant, observed })
     }
 
-    /// The agent that the hospital's pods were released with.
-    pub fn released_agent(&self, observed: &Observed) -> Option<crate::api::v1alpha1::ReleasedAgent> {
-        release::released_agent(Input { tenant: &self.tenant, observed })
-    }
-
-    /// Version that serves users.
-    pub fn serving_version(&self, observed: &Observed) -> Option<String> {
-        release::serving_version(Input { tenant: &self.tenant, observed })
+    /// What is written down of the release after this pass.
+    pub fn release(&self, observed: &Observed) -> ReleaseStatus {
+        let next = release::next(Input { tenant: &self.tenant, observed }, &self.verdicts);
+        next.unwrap_or_else(|| self.tenant.status.release.clone())
     }
 
     fn unwritten(&self, capability: &str, observed: &Observed) -> Option<Verdict> {

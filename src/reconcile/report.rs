@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::pass::Pass;
 use crate::{
     api::v1alpha1::{FinishedJob, HospitalTenant, HospitalTenantStatus, Relaxation},
-    capabilities::registry,
+    capabilities::{registry, release},
     conditions::{Proof, READY, RECONCILING, Reason, Rejection, STALLED, Verdict, Verdicts, condition, ready},
     objects::Observed,
     tenant::{Tenant, template::public_url},
@@ -25,8 +25,9 @@ pub fn planned(
     let verdicts = pass.assess(observed);
     let mut status = conditions(resource, &verdicts, tenant.now, failure, paused);
     status.namespace = Some(tenant.namespace.clone());
-    status.version = pass.serving_version(observed);
-    status.agent = pass.released_agent(observed);
+    // Nothing is acted upon during a pause, so nothing moves.
+    status.release = if paused.is_some() { tenant.status.release.clone() } else { pass.release(observed) };
+    status.version = release::serving_version(&status.release).map(ToOwned::to_owned);
     status.url = Some(public_url(tenant));
     status.relaxations = relaxations(tenant);
     status.jobs = newest(&tenant.status.jobs, &pass.finished(observed));
@@ -57,7 +58,7 @@ pub fn rejected(resource: &HospitalTenant, rejection: &Rejection, now: DateTime<
     HospitalTenantStatus {
         namespace: before.namespace,
         version: before.version,
-        agent: before.agent,
+        release: before.release,
         url: before.url,
         relaxations: before.relaxations,
         jobs: before.jobs,
@@ -123,6 +124,9 @@ fn needs_a_person(reason: Reason) -> bool {
         reason,
         Reason::InitFailed
             | Reason::MigrationFailed
+            | Reason::GateFailed
+            | Reason::RolledBack
+            | Reason::QuotaTooSmall
             | Reason::Unsupported
             | Reason::GatewayMissing
             | Reason::SecretNotFound

@@ -21,16 +21,17 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    api::v1alpha1::{HospitalTenantSpec, HospitalTenantStatus},
+    api::v1alpha1::{HospitalTenantSpec, HospitalTenantStatus, ReleaseStep},
+    capabilities::release,
     conditions::{Reason, Rejection, Verdicts},
     names,
     objects::{Desired, Kind, Object, Observed, Ref, kind},
-    reconcile::{pass, report},
+    reconcile::{apply::unwanted, pass, report},
     tenant::Inputs,
 };
 
 /// Far above the number of gates that stand one behind the other.
-const PASSES: usize = 16;
+const PASSES: usize = 48;
 /// UID of what is only assumed.
 const ASSUMED_UID: &str = "00000000-0000-0000-0000-000000000000";
 
@@ -66,7 +67,7 @@ pub struct Outcome {
 
 /// Plans until nothing new is wanted; once only, if `first_step`. Entries are what differs from what was observed.
 pub fn simulate(inputs: &Inputs, observed: &Observed, first_step: bool) -> Result<Outcome, Rejection> {
-    let inputs = with_uid(inputs);
+    let mut inputs = with_uid(inputs);
     let mut observed = observed.clone();
     let provided = provide_secrets(&inputs, &mut observed);
     let mut entries: Vec<Entry> = Vec::new();
@@ -82,9 +83,13 @@ pub fn simulate(inputs: &Inputs, observed: &Observed, first_step: bool) -> Resul
                 news.push(wanted);
             }
         }
-        if (changed.is_empty() && news.is_empty()) || (first_step && step > 1) {
+        let moved = move_on(&mut inputs, &pass, &observed);
+        if (changed.is_empty() && news.is_empty() && !moved) || (first_step && !entries.is_empty()) {
             return Ok(outcome(&inputs, entries, provided, (pass, &observed)));
         }
+        let gone: Vec<_> =
+            unwanted(&pass.tenant, &pass.desired, &observed).into_iter().map(|(at, _)| at.clone()).collect();
+        observed.objects.retain(|at, _| !gone.contains(at));
         for wanted in changed.iter().chain(&news) {
             observed.objects.insert(wanted.at().clone(), Arc::new(ready(wanted)));
             assumed.insert(wanted.at().clone());
@@ -102,8 +107,26 @@ pub fn simulate(inputs: &Inputs, observed: &Observed, first_step: bool) -> Resul
     Err(Rejection::terminal("HospitalTenant", Reason::Progressing, message))
 }
 
-fn outcome(inputs: &Inputs, entries: Vec<Entry>, provided: Vec<String>, end: (pass::Pass, &Observed)) -> Outcome {
+/// Writes the status down, as the operator would before it goes on, and lets time pass where nothing else is to do; says
+/// whether that changes anything.
+fn move_on(inputs: &mut Inputs, pass: &pass::Pass, observed: &Observed) -> bool {
+    let tenant = Arc::make_mut(&mut inputs.tenant);
+    let status = report::planned(tenant, pass, observed, None, None);
+    let before = tenant.status.replace(status).map(|status| status.release).unwrap_or_default();
+    let after = tenant.status.as_ref().map(|status| status.release.clone()).unwrap_or_default();
+    let due = release::due(&pass.tenant, &after).filter(|_| before == after);
+    let waits =
+        due.is_some_and(|due| due > inputs.now) && after.rollout.as_ref().is_some_and(|r| r.step == ReleaseStep::Soak);
+    if let (true, Some(due)) = (waits, due) {
+        inputs.now = due;
+    }
+    before != after || waits
+}
+
+fn outcome(inputs: &Inputs, mut entries: Vec<Entry>, provided: Vec<String>, end: (pass::Pass, &Observed)) -> Outcome {
     let (pass, observed) = end;
+    // What a release needed on its way is not what the hospital ends up with.
+    entries.retain(|entry| pass.desired.iter().any(|desired| desired.at() == entry.desired.at()));
     Outcome {
         entries,
         provided,

@@ -138,12 +138,25 @@ fn workload_before_deny(evidence: &Evidence<'_>) -> Option<String> {
     if evidence.operation != Operation::Create {
         return None;
     }
-    let runs = |entry: &&Entry| ["statefulsets", "deployments", "jobs"].contains(&entry.address().0.as_str());
-    let first = evidence.entries.iter().filter(|entry| entry.is_done()).find(runs)?;
-    let policies = evidence.declared.written.iter().filter(|(resource, _)| resource == "networkpolicies");
-    let before: BTreeSet<String> = written_before(evidence.entries, first, "networkpolicies");
-    let open: Vec<&String> = policies.map(|(_, name)| name).filter(|name| !before.contains(*name)).collect();
-    (!open.is_empty()).then(|| format!("{} came before {open:?}", first.words()))
+    let runs = |entry: &Entry| ["statefulsets", "deployments", "jobs"].contains(&entry.address().0.as_str());
+    let asks = |entry: &Entry| runs(entry) && entry.address().1.starts_with("gate-");
+    // Who asks new pods may reach them from then on, and not before.
+    let (of_gate, others): (Vec<&String>, Vec<&String>) = evidence
+        .declared
+        .written
+        .iter()
+        .filter(|(resource, _)| resource == "networkpolicies")
+        .map(|(_, name)| name)
+        .partition(|name| name.contains("-gate-"));
+    let after = |first: Option<&Entry>, policies: Vec<&String>| {
+        let first = first?;
+        let before: BTreeSet<String> = written_before(evidence.entries, first, "networkpolicies");
+        let open: Vec<&String> = policies.into_iter().filter(|name| !before.contains(*name)).collect();
+        (!open.is_empty()).then(|| format!("{} came before {open:?}", first.words()))
+    };
+    let mut done = evidence.entries.iter().filter(|entry| entry.is_done());
+    let (first, asked) = (done.clone().find(|entry| runs(entry)), done.find(|entry| asks(entry)));
+    after(first, others).or_else(|| after(asked, of_gate))
 }
 
 /// Ready was claimed for a spec before everything that follows from it was there.
@@ -213,7 +226,9 @@ pub fn written(entries: &[Entry]) -> BTreeSet<(String, String)> {
 
 /// A name that follows from content differs between hospitals.
 fn neutral(name: &str) -> String {
-    name.split_once("-files-").map_or_else(|| name.to_owned(), |(before, _)| format!("{before}-files-"))
+    let cut = |mark: &str| name.split_once(mark).map(|(before, _)| format!("{before}{mark}"));
+    let gate = || name.starts_with("gate-").then(|| "gate-".to_owned());
+    cut("-files-").or_else(gate).unwrap_or_else(|| name.to_owned())
 }
 
 /// An object that does not say whose it is.

@@ -259,10 +259,14 @@ pub fn safe_rollouts(world: &World) -> Finding {
     }
     for deployment in world.of_kind(kind::DEPLOYMENT) {
         let spec = &deployment.body["spec"];
-        let singleton = world.component(&deployment.name).is_some_and(|c| c.singleton == Some(true));
+        let component = world.component(&deployment.name);
+        let singleton = component.is_some_and(|c| c.singleton == Some(true));
+        // Nobody connects to it, and no job may run in two versions at once.
+        let worker = component.is_some_and(|c| c.ports.is_empty() && c.strategy.is_none());
         let rolling = &spec["strategy"]["rollingUpdate"];
-        if singleton {
-            ensure(spec["replicas"] == 1 && spec["strategy"]["type"] == "Recreate", deployment, "may run twice")?;
+        if singleton || worker {
+            ensure(!singleton || spec["replicas"] == 1, deployment, "may run twice")?;
+            ensure(spec["strategy"]["type"] == "Recreate", deployment, "may run twice")?;
         } else {
             ensure(
                 rolling["maxUnavailable"] == 0 && rolling["maxSurge"] == 1,
@@ -277,8 +281,10 @@ pub fn safe_rollouts(world: &World) -> Finding {
         let spec = &job.body["spec"];
         let bounded = spec["activeDeadlineSeconds"].is_i64() && spec["ttlSecondsAfterFinished"].is_i64();
         ensure(spec["backoffLimit"] == 0 && bounded, job, "is retried or never ends")?;
-        let deployed = world.of_kind(kind::DEPLOYMENT).count();
-        ensure(deployed == 0, job, "runs beside Deployments that are written in the same pass")?;
+        let version = |object: &Rendered| object.body["metadata"]["labels"][names::APP_VERSION].clone();
+        let step = job.body["metadata"]["labels"][names::COMPONENT] != "gate";
+        let same = world.of_kind(kind::DEPLOYMENT).any(|deployment| version(deployment) == version(job));
+        ensure(!(step && same), job, "runs beside pods of its own version")?;
     }
     Ok(())
 }

@@ -126,6 +126,7 @@ impl World {
     }
 
     pub fn component(&self, name: &str) -> Option<&Component> {
+        let name = ["-blue", "-green"].iter().find_map(|colour| name.strip_suffix(colour)).unwrap_or(name);
         self.application.components.iter().find(|component| component.name == name)
     }
 }

@@ -40,7 +40,7 @@ fn kept(desired: &Desired) -> Option<Value> {
 
 fn touch(desired: &Desired, body: &mut Value) {
     match (desired.at().kind.kind, desired.at().name.as_str()) {
-        ("Deployment", "web") => {
+        ("Deployment", "web-blue") => {
             body["spec"]["replicas"] = json!(7);
             let container = &mut body["spec"]["template"]["spec"]["containers"][0];
             container["image"] = json!("registry.example.org/other@sha256:3");

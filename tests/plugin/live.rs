@@ -267,13 +267,13 @@ fn the_difference_is_what_the_operator_then_writes() {
     world.hospital("drift");
     let new = world.call("differ", true, &["diff", "drift", "-o", "json"]);
     assert_eq!(new.code, Some(4), "{}", new.err);
-    assert!(changed(&new).iter().any(|change| change == "Create Deployment/web"), "{}", new.out);
+    assert!(changed(&new).iter().any(|change| change == "Create Deployment/web-blue"), "{}", new.out);
     world.open("drift");
     let now = world.call("differ", true, &["diff", "drift", "--first-step"]);
     assert_eq!(now.code, Some(0), "{}{}", now.out, now.err);
     let later = changed(&world.call("differ", true, &["diff", "drift", "-o", "json"]));
     assert!(later.iter().all(|change| !change.contains("NetworkPolicy")), "{later:?}");
-    assert!(later.contains(&"Create Deployment/web".to_owned()), "{later:?}");
+    assert!(later.contains(&"Create Deployment/web-blue".to_owned()), "{later:?}");
 
     let policies: Api<NetworkPolicy> = Api::namespaced(world.admin(), "his-drift");
     world.kubectl(&["-n", "his-drift", "delete", "networkpolicy", "default-deny"]);

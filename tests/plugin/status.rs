@@ -62,6 +62,11 @@ fn a_failed_migration_is_told_on_one_screen() {
 }
 
 #[test]
+fn a_release_under_way_shows_its_step_and_what_became_of_the_last_ones() {
+    golden("releasing", &screen(&hospital("releasing"), now(), PLAIN));
+}
+
+#[test]
 fn a_narrow_terminal_wraps_messages() {
     let text = screen(&hospital("migration-failed"), now(), Look { width: 80, colour: false });
     let table = text.lines().skip_while(|line| !line.starts_with("CONDITION")).take_while(|line| !line.is_empty());

@@ -73,7 +73,7 @@ fn nothing_was_made_twice(hospitals: &[Hospital]) {
     let twice: Vec<_> = made.iter().filter(|(_, times)| **times > 1).collect();
     assert!(twice.is_empty(), "{twice:?}");
     for hospital in hospitals {
-        let own = format!("jobs {}/", hospital.namespace());
+        let own = format!("jobs {}/init-", hospital.namespace());
         let jobs: Vec<_> = made.keys().filter(|object| object.starts_with(&own)).collect();
         assert_eq!(jobs.len(), 1, "one init for {}: {jobs:?}", hospital.name);
     }

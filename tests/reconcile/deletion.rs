@@ -49,9 +49,11 @@ fn deleting_a_hospital_keeps_its_data_and_only_stated_consent_adopts_it() {
         hospital.ready().await;
         assert_eq!(data_of(&hospital).await, data);
         assert_eq!(hospital.secrets().await, secrets);
-        assert!(hospital.all(JOB).await.is_empty(), "init must not run on data that is there");
-        let created = hospital.requests().split_off(seen).into_iter().filter(|event| event.resource == "jobs");
-        assert_eq!(created.count(), 0);
+        let is_step = |name: &String| !name.starts_with("gate-");
+        let steps: Vec<_> = hospital.all(JOB).await.iter().map(ResourceExt::name_any).filter(is_step).collect();
+        assert_eq!(steps, Vec::<String>::new(), "init must not run on data that is there");
+        let created = hospital.requests().split_off(seen).into_iter();
+        assert_eq!(created.filter(|event| event.resource == "jobs" && is_step(&event.name)).count(), 0);
         let adopted = hospital.resource().await;
         let namespace = hospital.get(NAMESPACE, &hospital.namespace()).await.unwrap();
         assert_eq!(namespace.annotations().get("his-operator.io/tenant-uid"), adopted.metadata.uid.as_ref());

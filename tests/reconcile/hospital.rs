@@ -74,6 +74,7 @@ impl Hospital {
                 "application": { "name": "chart", "version": "1.0.0" },
                 "host": format!("{}.example.org", self.name),
                 "database": { "embedded": {} },
+                "release": { "soakSeconds": 0 },
             },
         })
     }

@@ -21,12 +21,12 @@ fn what_comes_after_a_refused_object_is_repaired_and_the_refusal_is_told() {
         }
         // Admission policies take effect a moment after they are made.
         eventually("budgets are refused", DEADLINE, async || {
-            let _absent = hospital.api(POD_DISRUPTION_BUDGET).delete("web", &DeleteParams::default()).await;
+            let _absent = hospital.api(POD_DISRUPTION_BUDGET).delete("web-blue", &DeleteParams::default()).await;
             let message = hospital.condition("Reconciling").await.map(|(.., message)| message).unwrap_or_default();
             message.contains("no budgets here").then_some(()).ok_or(message)
         })
         .await;
-        for (kind, name) in [(NETWORK_POLICY, "default-deny"), (DEPLOYMENT, "web")] {
+        for (kind, name) in [(NETWORK_POLICY, "default-deny"), (DEPLOYMENT, "web-blue")] {
             let old = hospital.get(kind, name).await.unwrap().uid();
             hospital.api(kind).delete(name, &DeleteParams::background()).await.unwrap();
             eventually(&format!("{name} comes back"), DEADLINE, async || {
@@ -35,7 +35,7 @@ fn what_comes_after_a_refused_object_is_repaired_and_the_refusal_is_told() {
             })
             .await;
         }
-        assert!(hospital.get(POD_DISRUPTION_BUDGET, "web").await.is_none());
+        assert!(hospital.get(POD_DISRUPTION_BUDGET, "web-blue").await.is_none());
         for object in refusal.iter().rev() {
             let name = object["metadata"]["name"].as_str().unwrap();
             api_of(&world.admin, object).delete(name, &DeleteParams::default()).await.unwrap();
@@ -43,7 +43,7 @@ fn what_comes_after_a_refused_object_is_repaired_and_the_refusal_is_told() {
         // Nothing tells the operator that a stranger's policy has gone, so a person does.
         eventually("the budget is made", DEADLINE, async || {
             hospital.patch(json!({ "metadata": { "labels": { "touched": other(&hospital).await } } })).await;
-            hospital.get(POD_DISRUPTION_BUDGET, "web").await.map(drop).ok_or("not yet".to_owned())
+            hospital.get(POD_DISRUPTION_BUDGET, "web-blue").await.map(drop).ok_or("not yet".to_owned())
         })
         .await;
         hospital.ready().await;

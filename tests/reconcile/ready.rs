@@ -30,22 +30,22 @@ fn a_hospital_becomes_ready_only_after_everything_was_observed_and_deny_comes_be
 
         fate.jobs = Jobs::Succeed;
         world.actor.decide(&hospital.name, fate).await;
-        for component in ["web", "cron"] {
-            hospital.sees(DEPLOYMENT, component).await;
-        }
+        hospital.sees(DEPLOYMENT, "web-blue").await;
         hospital.shows("EdgeReady", "False", "Progressing").await;
         assert!(hospital.all(HTTP_ROUTE).await.is_empty(), "the route must wait for pods");
 
         fate.deployments = true;
         world.actor.decide(&hospital.name, fate).await;
-        hospital.shows("ReleaseReady", "True", "Proved").await;
         hospital.sees(HTTP_ROUTE, "hospital").await;
-        hospital.shows("Ready", "Unknown", "RouteNotAccepted").await;
-        assert_eq!(hospital.resource().await.status.unwrap().version.as_deref(), Some("1.0.0"));
+        hospital.shows("EdgeReady", "Unknown", "RouteNotAccepted").await;
+        assert!(hospital.get(DEPLOYMENT, "cron").await.is_none(), "jobs start when users have arrived");
+        assert_eq!(hospital.resource().await.status.unwrap().version, None, "nobody can reach it yet");
 
         fate.routes = true;
         world.actor.decide(&hospital.name, fate).await;
         hospital.ready().await;
+        hospital.sees(DEPLOYMENT, "cron").await;
+        assert_eq!(hospital.resource().await.status.unwrap().version.as_deref(), Some("1.0.0"));
         hospital.settles().await;
 
         let writes: Vec<_> =

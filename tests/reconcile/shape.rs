@@ -53,13 +53,19 @@ pub async fn shape(hospital: &Hospital) -> Shape {
 
 /// [`shape`] of objects that were read before.
 pub fn shape_of(name: &str, objects: &BTreeMap<Ref, DynamicObject>) -> Shape {
+    let one_colour = one_colour(objects);
     let shape = |(at, live): (&Ref, &DynamicObject)| {
-        let own = [(name, "NAME"), (live.metadata.uid.as_deref().unwrap(), "UID")];
+        let mut own = vec![(name, "NAME"), (live.metadata.uid.as_deref().unwrap(), "UID")];
+        own.extend(one_colour.then_some([("blue", "COLOUR"), ("green", "COLOUR")]).into_iter().flatten());
         let mut value = json!({ "metadata": {
             "labels": live.metadata.labels, "annotations": live.metadata.annotations, "finalizers": live.metadata.finalizers,
         } });
         for key in [names::DESIRED, names::TENANT_UID] {
             value["metadata"]["annotations"].as_object_mut().map(|annotations| annotations.remove(key));
+        }
+        // A digest of texts with the hospital's name in them.
+        if let Some(release) = value["metadata"]["labels"].get_mut(names::RELEASE) {
+            *release = json!("DIGEST");
         }
         let mut data = live.data.clone();
         data.as_object_mut().unwrap().remove("status");
@@ -77,6 +83,12 @@ pub fn shape_of(name: &str, objects: &BTreeMap<Ref, DynamicObject>) -> Shape {
     objects.iter().map(shape).collect()
 }
 
+/// Which of the two colours serves depends on how many releases there were.
+fn one_colour(objects: &BTreeMap<Ref, DynamicObject>) -> bool {
+    let labels = objects.values().filter_map(|live| live.metadata.labels.as_ref()?.get(names::COLOUR));
+    labels.collect::<BTreeSet<_>>().len() == 1
+}
+
 /// A value without what is the hospital's own.
 pub fn anonymous_value(value: Value, own: &[(&str, &str)]) -> Value {
     match value {
@@ -92,8 +104,12 @@ pub fn anonymous_value(value: Value, own: &[(&str, &str)]) -> Value {
 /// A name that follows from content follows from the hospital's name too.
 pub fn anonymous(text: &str, own: &[(&str, &str)]) -> String {
     let text = own.iter().fold(text.to_owned(), |text, (own, word)| text.replace(own, word));
-    match text.split_once("-files-") {
-        Some((before, digest)) if digest.len() == 16 => format!("{before}-files-DIGEST"),
-        _ => text,
+    for mark in ["-files-", "gate-"] {
+        if let Some((before, digest)) = text.split_once(mark)
+            && digest.len() == 16
+        {
+            return format!("{before}{mark}DIGEST");
+        }
     }
+    text
 }

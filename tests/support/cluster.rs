@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use his_operator::{
     api::v1alpha1::HospitalTenant,
     conditions::Rejection,
@@ -11,6 +12,7 @@ use his_operator::{
         pass::{self, difference},
         report,
     },
+    tenant::Inputs,
 };
 use kube::core::DynamicObject;
 use serde::Deserialize;
@@ -19,7 +21,7 @@ use serde_json::{Value, json};
 use super::{inputs, merge};
 
 /// Passes after which a healthy cluster must have settled.
-const PASSES: usize = 12;
+const PASSES: i32 = 24;
 
 /// How lifecycle jobs end.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -33,8 +35,11 @@ pub enum Jobs {
 /// Plans and applies until nothing changes; the tenant with its last status.
 pub fn settle(start: &HospitalTenant, observed: &mut Observed, jobs: Jobs) -> Result<HospitalTenant, Rejection> {
     let mut tenant = start.clone();
-    for _ in 0..PASSES {
-        let pass = pass::plan(&inputs(tenant.clone()), observed)?;
+    for number in 0..PASSES {
+        // Time goes on, or no release would ever end.
+        let inputs = inputs(tenant.clone());
+        let inputs = Inputs { now: inputs.now + TimeDelta::minutes(number.into()), ..inputs };
+        let pass = pass::plan(&inputs, observed)?;
         apply(&pass.desired, observed, jobs);
         let status = report::planned(&tenant, &pass, observed, None, None);
         let quiet = pass.desired.iter().all(|desired| difference(desired, observed).is_none());

@@ -171,8 +171,17 @@ impl Case {
         }
     }
 
+    /// The pass that acts: what moves is written down first.
     pub fn plan(&self) -> Result<Pass, Rejection> {
-        pass::plan(&self.inputs, &self.observed)
+        let mut inputs = self.inputs.clone();
+        loop {
+            let pass = pass::plan(&inputs, &self.observed)?;
+            let release = pass.release(&self.observed);
+            if release == pass.tenant.status.release {
+                return Ok(pass);
+            }
+            Arc::make_mut(&mut inputs.tenant).status.get_or_insert_default().release = release;
+        }
     }
 }
 

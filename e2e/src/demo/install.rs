@@ -44,7 +44,8 @@ pub fn build() -> Result<Programs> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let messages = progress::step("building the operator").run(|_| {
         shell::command(cargo)
-            .args(["build", "--quiet", "--package", "his-operator", "--bins", "--message-format", "json"])
+            // The whole workspace: features of one package alone are others, and every dependency would be built again.
+            .args(["build", "--quiet", "--workspace", "--bins", "--message-format", "json"])
             .dir(&root)
             .output()
     })?;
@@ -79,24 +80,26 @@ pub fn images(programs: &Programs, site: &Site) -> Result<Images> {
 
 /// Installs or upgrades both charts and waits until the operator is ready.
 pub fn charts(kubeconfig: &Path, images: &Images) -> Result<()> {
-    let helm = parts::ensure(Part::Helm)?;
-    let charts = paths::repo_root()?.join("charts");
-    let chart = |name: &str, values: &[String]| {
-        shell::command(&helm)
-            .args(["upgrade", "--install", name])
-            .arg(charts.join(name))
-            .args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "5m"])
-            .args(values)
-            .env("KUBECONFIG", kubeconfig)
-            .output()
-    };
-    progress::step("installing chart his-operator-crds").run(|_| chart("his-operator-crds", &[]))?;
-    let values = [
-        "--set".to_owned(),
-        format!("image.repository={}", images.operator.name),
-        "--set".to_owned(),
-        format!("image.digest={}", images.operator.digest),
-    ];
-    progress::step("installing chart his-operator").run(|_| chart("his-operator", &values))?;
+    progress::step("installing chart his-operator-crds").run(|_| chart(kubeconfig, "his-operator-crds", &[]))?;
+    progress::step("installing chart his-operator").run(|_| operator_chart(kubeconfig, &images.operator))?;
     Ok(())
+}
+
+/// Installs the operator with this image, or upgrades it to it, and waits until it is ready.
+pub fn operator_chart(kubeconfig: &Path, image: &Image) -> Result<String> {
+    let values = [format!("image.repository={}", image.name), format!("image.digest={}", image.digest)];
+    chart(kubeconfig, "his-operator", &values)
+}
+
+fn chart(kubeconfig: &Path, name: &str, values: &[String]) -> Result<String> {
+    let path = paths::repo_root()?.join("charts").join(name).display().to_string();
+    let upgrade = ["upgrade", "--install", name, &path, "--create-namespace", "--wait", "--timeout", "5m"];
+    let values = values.iter().flat_map(|value| ["--set", value]);
+    helm(kubeconfig, &upgrade.into_iter().chain(values).collect::<Vec<_>>())
+}
+
+/// Helm on the operator's namespace.
+pub fn helm(kubeconfig: &Path, arguments: &[&str]) -> Result<String> {
+    let helm = parts::ensure(Part::Helm)?;
+    shell::command(&helm).args(["--namespace", NAMESPACE]).args(arguments).env("KUBECONFIG", kubeconfig).output()
 }

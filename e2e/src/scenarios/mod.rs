@@ -9,6 +9,7 @@ mod quiet;
 mod release;
 mod repair;
 mod served;
+mod upgrade;
 
 use std::{
     future::Future,
@@ -73,6 +74,12 @@ const ALL: &[Scenario] = &[
         local: false,
         play: |t| Box::pin(release::migration_fails(t)),
     },
+    Scenario {
+        name: "a version that never becomes ready is taken back",
+        local: false,
+        play: |t| Box::pin(release::taken_back(t)),
+    },
+    Scenario { name: "another operator comes and goes", local: false, play: |t| Box::pin(upgrade::and_back(t)) },
     Scenario { name: "a killed operator is replaced", local: false, play: |t| Box::pin(repair::operator_killed(t)) },
     Scenario { name: "leaders killed while a hospital comes up", local: true, play: |t| Box::pin(killed::often(t)) },
     Scenario { name: "a database that somebody else runs", local: false, play: |t| Box::pin(external::database(t)) },
@@ -117,6 +124,11 @@ impl Theatre {
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let command = crate::cluster::kubectl(Some(&self.stage.kubeconfig))?.args(arguments);
         tokio::task::spawn_blocking(move || command.output()).await?
+    }
+
+    /// The colour whose pods serve.
+    pub async fn colour(&self) -> Result<String> {
+        self.kubectl(&["get", "ht", &self.hospital.name, "-o", "jsonpath={.status.release.live.colour}"]).await
     }
 
     /// Every answered request that the audit log of the local cluster holds.

@@ -15,9 +15,9 @@ const STRANGERS: &str = "strangers";
 pub async fn only_declared(theatre: &Theatre) -> Result<String> {
     let namespace = theatre.hospital.namespace.clone();
     let database = format!("database.{namespace}.svc");
-    let web = "deploy/web";
+    let web = format!("deploy/web-{}", theatre.colour().await?);
     let reach = format!("import socket; socket.create_connection(('{database}', 5432), 5)");
-    theatre.kubectl(&["-n", &namespace, "exec", web, "-c", "web", "--", "python3", "-c", &reach]).await?;
+    theatre.kubectl(&["-n", &namespace, "exec", &web, "-c", "web", "--", "python3", "-c", &reach]).await?;
 
     let address =
         theatre.kubectl(&["-n", &namespace, "get", "pod", "database-0", "-o", "jsonpath={.status.podIP}"]).await?;

@@ -103,26 +103,50 @@ pub async fn migration_fails(theatre: &Theatre) -> Result<String> {
     ))
 }
 
+/// A version whose pods never start: they come up beside the old ones, no user reaches them, and they go again.
+pub async fn taken_back(theatre: &Theatre) -> Result<String> {
+    let old = theatre.hospital.ready().await?;
+    let old = old.data.pointer("/status/version").and_then(Value::as_str).context("no version serves")?.to_owned();
+    let before = deployment(theatre).await?;
+    let missing = json!({"gnuhealth": format!("his.local/missing@sha256:{}", "0".repeat(64))});
+    offer_images(theatre, "7.0.0-missing", &missing).await?;
+    let load = Load::start(&theatre.access);
+    let outcome = async {
+        choose_with(theatre, "7.0.0-missing", json!({"deadlineSeconds": 20, "soakSeconds": 0})).await?;
+        let refused = |tenant: &kube::core::DynamicObject| {
+            condition(tenant, "ReleaseReady")
+                .is_some_and(|(status, reason, _)| status == "False" && reason == "RolledBack")
+        };
+        theatre.hospital.until("waiting for the release to be taken back", PATIENCE, refused).await
+    };
+    let outcome = outcome.await;
+    let (sent, lost) = load.end().await?;
+    let tenant = outcome?;
+    let serving = tenant.data.pointer("/status/version").and_then(Value::as_str).unwrap_or_default();
+    let said = condition(&tenant, "ReleaseReady").map(|(_, _, message)| message).unwrap_or_default();
+    if serving != old || lost > 0 || deployment(theatre).await? != before {
+        bail!(
+            "status says {serving} serves, {lost} of {sent} requests failed, and the Deployment must not have changed"
+        );
+    }
+    if !said.contains("available") {
+        bail!("the condition does not say what was wrong: {said}");
+    }
+    offer(theatre, &old, None).await?;
+    upgrade(theatre, &old).await?;
+    Ok(format!("7.0.0-missing was taken back, {old} kept serving: 0 of {sent} requests failed; {said}"))
+}
+
 /// UID and generation of the web Deployment.
 async fn deployment(theatre: &Theatre) -> Result<String> {
     let path = "jsonpath={.metadata.uid} {.metadata.generation}";
-    theatre.kubectl(&["-n", &theatre.hospital.namespace, "get", "deploy", "web", "-o", path]).await
+    let name = format!("web-{}", theatre.colour().await?);
+    theatre.kubectl(&["-n", &theatre.hospital.namespace, "get", "deploy", &name, "-o", path]).await
 }
 
 /// Adds a version with the image of the first one; `migrate` replaces the migration.
 async fn offer(theatre: &Theatre, version: &str, migrate: Option<Value>) -> Result<()> {
-    let mut application = theatre.hospital.application.clone();
-    let versions = application.pointer_mut("/spec/versions").and_then(Value::as_array_mut).context("no versions")?;
-    let first = versions.first().cloned().context("no version")?;
-    for name in ["5.0.4-b", version] {
-        if !versions.iter().any(|known| known.get("version").and_then(Value::as_str) == Some(name)) {
-            let mut new = first.clone();
-            if let Some(new) = new.as_object_mut() {
-                new.insert("version".to_owned(), name.into());
-            }
-            versions.push(new);
-        }
-    }
+    let mut application = with_version(theatre, version, None)?;
     if let (Some(migrate), Some(lifecycle)) =
         (migrate, application.pointer_mut("/spec/lifecycle").and_then(Value::as_object_mut))
     {
@@ -132,11 +156,47 @@ async fn offer(theatre: &Theatre, version: &str, migrate: Option<Value>) -> Resu
     Ok(())
 }
 
+/// Adds a version with other images and without a migration of its own.
+async fn offer_images(theatre: &Theatre, version: &str, images: &Value) -> Result<()> {
+    let mut application = with_version(theatre, version, Some(images))?;
+    if let Some(lifecycle) = application.pointer_mut("/spec/lifecycle").and_then(Value::as_object_mut) {
+        lifecycle.remove("migrate");
+    }
+    apply(&applications(&theatre.hospital.client), &application).await?;
+    Ok(())
+}
+
+fn with_version(theatre: &Theatre, version: &str, images: Option<&Value>) -> Result<Value> {
+    let mut application = theatre.hospital.application.clone();
+    let versions = application.pointer_mut("/spec/versions").and_then(Value::as_array_mut).context("no versions")?;
+    let first = versions.first().cloned().context("no version")?;
+    for name in ["5.0.4-b", version] {
+        if !versions.iter().any(|known| known.get("version").and_then(Value::as_str) == Some(name)) {
+            let mut new = first.clone();
+            if let Some(new) = new.as_object_mut() {
+                new.insert("version".to_owned(), name.into());
+                if let (Some(images), true) = (images, name == version) {
+                    new.insert("images".to_owned(), images.clone());
+                }
+            }
+            versions.push(new);
+        }
+    }
+    Ok(application)
+}
+
 async fn choose(theatre: &Theatre, version: &str) -> Result<()> {
+    choose_with(theatre, version, json!({"soakSeconds": 5})).await
+}
+
+async fn choose_with(theatre: &Theatre, version: &str, release: Value) -> Result<()> {
     let mut tenant = theatre.hospital.tenant.clone();
     let application =
         tenant.pointer_mut("/spec/application").and_then(Value::as_object_mut).context("no application")?;
     application.insert("version".to_owned(), version.into());
+    if let Some(spec) = tenant.pointer_mut("/spec").and_then(Value::as_object_mut) {
+        spec.insert("release".to_owned(), release);
+    }
     apply(&tenants(&theatre.hospital.client), &tenant).await?;
     Ok(())
 }

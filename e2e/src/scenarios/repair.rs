@@ -83,13 +83,15 @@ fn answers(requests: &[AuditEvent], namespace: &str) -> Vec<Duration> {
 /// Edits a field of several kinds; the old value must come back.
 pub async fn edited(theatre: &Theatre) -> Result<String> {
     let namespace = theatre.hospital.namespace.as_str();
+    let colour = theatre.colour().await?;
+    let (deployment, budget) = (format!("deployment/web-{colour}"), format!("poddisruptionbudget/web-{colour}"));
     let edits = [
         ("networkpolicy/default-deny", r#"{"spec":{"egress":[{}]}}"#, "{.spec.egress}"),
-        ("deployment/web", r#"{"spec":{"replicas":1}}"#, "{.spec.replicas}"),
+        (deployment.as_str(), r#"{"spec":{"replicas":1}}"#, "{.spec.replicas}"),
         ("service/web", r#"{"spec":{"selector":{"his-operator.io/tenant":"another"}}}"#, "{.spec.selector}"),
         ("resourcequota/hospital", r#"{"spec":{"hard":{"pods":"500"}}}"#, "{.spec.hard.pods}"),
         ("serviceaccount/web", r#"{"automountServiceAccountToken":true}"#, "{.automountServiceAccountToken}"),
-        ("poddisruptionbudget/web", r#"{"spec":{"maxUnavailable":2}}"#, "{.spec.maxUnavailable}"),
+        (budget.as_str(), r#"{"spec":{"maxUnavailable":2}}"#, "{.spec.maxUnavailable}"),
     ];
     for (object, patch, path) in edits {
         let read = format!("jsonpath={path}");

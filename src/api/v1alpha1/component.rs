@@ -21,19 +21,34 @@ pub enum Role {
     Frontend,
 }
 
-/// One part of the application: becomes a Deployment.
+/// How a component changes its version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// All new pods come up beside the old ones; users are led to them at once, when they have passed the gate.
+    #[default]
+    Atomic,
+    /// New pods replace old ones one by one: for a while, both versions answer.
+    Rolling,
+    /// Old pods end before new ones start.
+    Recreate,
+}
+
+/// One part of the application: becomes a Deployment, and a second one while a version changes.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     cel,
     validation = Rule::new("!(has(self.singleton) && self.singleton && has(self.replicas) && (self.replicas.min != 1 || (has(self.replicas.max) && self.replicas.max != 1)))").message("a singleton runs exactly once: remove replicas or set min and max to 1").field_path(".replicas"),
+    validation = Rule::new("!(has(self.strategy) && self.strategy == 'atomic' && (!has(self.ports) || size(self.ports) == 0 || (has(self.singleton) && self.singleton)))").message("atomic needs ports to lead users to, and two sets of pods at once: remove strategy from a component without ports and from a singleton").field_path(".strategy"),
+    validation = Rule::new("!(has(self.strategy) && self.strategy == 'rolling' && has(self.singleton) && self.singleton)").message("a singleton never runs twice at once: remove strategy").field_path(".strategy"),
     validation = Rule::new("self.role != 'scheduler' || (has(self.singleton) && self.singleton)").message("a scheduler must say singleton: true, otherwise jobs would start twice").field_path(".singleton"),
     validation = Rule::new("!has(self.routes) || size(self.routes) == 0 || (has(self.ports) && size(self.ports) > 0)").message("a component with routes needs the port they lead to: declare it in ports").field_path(".ports")
 )]
 pub struct Component {
     /// Name, unique within the application.
     #[schemars(length(min = 1, max = 30))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("name must be a DNS label in lower case"), validation = Rule::new("!(self in ['database', 'init', 'migrate'])").message("the names database, init and migrate are used by the operator itself: choose another"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("name must be a DNS label in lower case"), validation = Rule::new("!(self in ['database', 'gate', 'init', 'migrate']) && !self.endsWith('-blue') && !self.endsWith('-green')").message("the names database, gate, init and migrate and the endings -blue and -green are used by the operator itself: choose another"))]
     pub name: String,
     /// What it does.
     pub role: Role,
@@ -52,6 +67,9 @@ pub struct Component {
     /// Never runs twice at the same time, not even while a version changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub singleton: Option<bool>,
+    /// How it changes its version. Absent: atomic if it has ports, otherwise recreate. A singleton is always recreated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
     /// Ports that it listens on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]

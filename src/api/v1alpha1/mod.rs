@@ -9,6 +9,7 @@ mod application;
 mod component;
 mod platform;
 mod probe;
+mod release;
 mod status;
 mod tenant;
 
@@ -16,5 +17,6 @@ pub use application::*;
 pub use component::*;
 pub use platform::*;
 pub use probe::*;
+pub use release::*;
 pub use status::*;
 pub use tenant::*;

@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ReleaseStatus;
+
 /// What the operator has observed of a hospital.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -20,10 +22,9 @@ pub struct HospitalTenantStatus {
     /// Version that serves users now. During or after a failed upgrade this is the old one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Image of his-agent that the hospital's pods were released with. They keep it until the next version or attempt, so
-    /// that an upgrade of the operator restarts nobody.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub agent: Option<ReleasedAgent>,
+    /// The release that serves, the one that is coming in, and what became of the last ones.
+    #[serde(default, skip_serializing_if = "ReleaseStatus::is_empty")]
+    pub release: ReleaseStatus,
     /// Address of the hospital for its users.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -39,18 +40,6 @@ pub struct HospitalTenantStatus {
     /// Set while reconciliation is paused: until when (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused_until: Option<String>,
-}
-
-/// Which his-agent a release came with.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ReleasedAgent {
-    /// Version of the application.
-    pub version: String,
-    /// `spec.release.attempt` of that release.
-    pub attempt: i32,
-    /// Image, by digest.
-    pub image: String,
 }
 
 /// The one thing to look at first.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{HospitalTenantStatus, Resources};
+use super::{HospitalTenantStatus, ReleaseSpec, Resources};
 
 /// One hospital: which application and version, under which hosts, how large, and what differs from the secure defaults.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -293,18 +293,6 @@ pub struct BucketBinding {
     /// Secret in the hospital's namespace: keys `accessKeyId` and `secretAccessKey`.
     #[schemars(length(min = 1, max = 253))]
     pub secret: String,
-}
-
-/// How a new version comes in.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(cel)]
-pub struct ReleaseSpec {
-    /// Counts attempts. A failed init or migration is not repeated until this number is raised.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1_000_000))]
-    #[x_kube(validation = Rule::new("self >= oldSelf").message("attempt can only be raised: each number stands for one run"))]
-    pub attempt: Option<i32>,
 }
 
 /// The way in from outside.

@@ -143,7 +143,7 @@ fn service(tenant: &Tenant, database: &Database) -> Object {
     let service = Service {
         metadata: own(tenant, COMPONENT),
         spec: Some(ServiceSpec {
-            selector: selector(tenant, COMPONENT).match_labels,
+            selector: selector(tenant, COMPONENT, None).match_labels,
             ports: Some(vec![ServicePort {
                 name: Some("postgresql".to_owned()),
                 port: database.port,
@@ -162,6 +162,7 @@ fn service(tenant: &Tenant, database: &Database) -> Object {
 fn instance(input: Input<'_>, database: &Database, spec: &EmbeddedDatabase, image: &str) -> Object {
     let tenant = input.tenant;
     let pod = Pod {
+        colour: None,
         tenant,
         capability: DatabaseCapability::NAME,
         component: COMPONENT,
@@ -178,7 +179,7 @@ fn instance(input: Input<'_>, database: &Database, spec: &EmbeddedDatabase, imag
         spec: Some(StatefulSetSpec {
             replicas: Some(1),
             service_name: Some(COMPONENT.to_owned()),
-            selector: selector(tenant, COMPONENT),
+            selector: selector(tenant, COMPONENT, None),
             template: pod.template(),
             update_strategy: Some(StatefulSetUpdateStrategy {
                 type_: Some("RollingUpdate".to_owned()),

@@ -1,18 +1,13 @@
 #![doc = include_str!("README.md")]
 
-use kube::core::DynamicObject;
-
 use crate::{
     api::v1alpha1::{Off, PlatformGateway},
-    capabilities::{Capability, Contributions, Input, Peer, isolation::metadata, release},
+    capabilities::{Capability, Contributions, Input, Peer, isolation::metadata, release, route},
     conditions::{Reason, Rejection, Verdict, Verdicts},
     foreign::gateway::{BackendReference, HttpRoute, HttpRouteSpec, Match, ParentReference, PathMatch, Rule},
-    objects::{Desired, Kind, Object, field, kind},
+    objects::{Desired, Kind, Object, kind},
     tenant::{Tenant, template::public_url},
 };
-
-/// Name of the HTTPRoute.
-const ROUTE: &str = "hospital";
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -42,7 +37,7 @@ impl Capability for Edge {
         if tenant.is_off("spec.edge.off", off(tenant))? {
             return Ok(Plan::Off);
         }
-        let rules = rules(tenant);
+        let rules = rules(input);
         if rules.is_empty() {
             return Ok(Plan::Nowhere(Verdict::proved("the application has no public paths")));
         }
@@ -61,16 +56,16 @@ impl Capability for Edge {
                 shared.flow(from, Peer::component(&component.name), port.port, "users through the platform's Gateway");
             }
         }
-        let exists = input.observed.get(kind::HTTP_ROUTE, &tenant.namespace, ROUTE).is_some();
+        let led = tenant.application.components.iter().any(|component| release::backend(input, component).is_some());
         // That the Gateway API is missing is told at once, not only when the route is due.
-        let due = exists || !input.observed.serves(kind::HTTP_ROUTE) || release::serving_version(input).is_some();
+        let due = led || !input.observed.serves(kind::HTTP_ROUTE);
         Ok(if due { Plan::Routed(gateway, rules) } else { Plan::Waits })
     }
 
     fn render(plan: &Plan, input: Input<'_>, _: &Contributions) -> Vec<Desired> {
         match plan {
             Plan::Off | Plan::Nowhere(_) | Plan::Waits => Vec::new(),
-            Plan::Routed(gateway, rules) => vec![Desired::Apply(route(input.tenant, gateway, rules))],
+            Plan::Routed(gateway, rules) => vec![Desired::Apply(http_route(input.tenant, gateway, rules))],
         }
     }
 
@@ -84,9 +79,9 @@ impl Capability for Edge {
                     Verdict::failed(Reason::SwitchedOff, format!("not reachable until {}: {}", off.until, off.reason))
                 },
             ),
-            Plan::Routed(..) => match input.observed.get(kind::HTTP_ROUTE, &input.tenant.namespace, ROUTE) {
-                Some(live) => accepted(live, &public_url(input.tenant)),
-                None => Verdict::unknown(Reason::Progressing, format!("HTTPRoute {ROUTE} was not seen yet")),
+            Plan::Routed(..) => match input.observed.get(kind::HTTP_ROUTE, &input.tenant.namespace, route::ROUTE) {
+                Some(live) => route::accepted(live, &public_url(input.tenant)),
+                None => Verdict::unknown(Reason::Progressing, format!("HTTPRoute {} was not seen yet", route::ROUTE)),
             },
         }
     }
@@ -97,9 +92,10 @@ fn off(tenant: &Tenant) -> Option<&Off> {
 }
 
 /// Longest path first, so that people read them in the order in which they match.
-fn rules(tenant: &Tenant) -> Vec<Rule> {
+fn rules(input: Input<'_>) -> Vec<Rule> {
     let mut rules: Vec<(String, Rule)> = Vec::new();
-    for component in &tenant.application.components {
+    for component in &input.tenant.application.components {
+        let backend = release::backend(input, component).unwrap_or_else(|| component.name.clone());
         for route in &component.routes {
             let Some(port) = component.ports.iter().find(|port| port.name == route.port) else { continue };
             let rule = Rule {
@@ -107,7 +103,7 @@ fn rules(tenant: &Tenant) -> Vec<Rule> {
                 backend_refs: vec![BackendReference {
                     group: String::new(),
                     kind: "Service".to_owned(),
-                    name: component.name.clone(),
+                    name: backend.clone(),
                     port: port.port,
                     weight: 1,
                 }],
@@ -119,9 +115,9 @@ fn rules(tenant: &Tenant) -> Vec<Rule> {
     rules.into_iter().map(|(_, rule)| rule).collect()
 }
 
-fn route(tenant: &Tenant, gateway: &PlatformGateway, rules: &[Rule]) -> Object {
+fn http_route(tenant: &Tenant, gateway: &PlatformGateway, rules: &[Rule]) -> Object {
     let route = HttpRoute {
-        metadata: metadata(tenant, Edge::NAME, ROUTE),
+        metadata: metadata(tenant, Edge::NAME, route::ROUTE),
         spec: HttpRouteSpec {
             parent_refs: vec![ParentReference {
                 group: "gateway.networking.k8s.io".to_owned(),
@@ -135,32 +131,4 @@ fn route(tenant: &Tenant, gateway: &PlatformGateway, rules: &[Rule]) -> Object {
         },
     };
     Object::new(kind::HTTP_ROUTE, &route)
-}
-
-/// Every Gateway that answered must have accepted the newest form of the route, and at least one must have answered.
-fn accepted(live: &DynamicObject, url: &str) -> Verdict {
-    let generation = live.metadata.generation.unwrap_or_default();
-    let parents = field(live, "/status/parents").and_then(|p| p.as_array()).cloned().unwrap_or_default();
-    if parents.is_empty() {
-        return Verdict::unknown(Reason::RouteNotAccepted, "no Gateway controller has answered for the route yet");
-    }
-    for parent in &parents {
-        for wanted in ["Accepted", "ResolvedRefs"] {
-            let conditions = parent["conditions"].as_array().cloned().unwrap_or_default();
-            let Some(condition) = conditions.iter().find(|c| c["type"] == wanted) else {
-                return Verdict::unknown(Reason::RouteNotAccepted, format!("the Gateway says nothing of {wanted} yet"));
-            };
-            if condition["observedGeneration"].as_i64().unwrap_or_default() < generation {
-                return Verdict::unknown(Reason::RouteNotAccepted, "the Gateway has not seen the newest route yet");
-            }
-            if condition["status"] != "True" {
-                let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
-                return Verdict::failed(
-                    Reason::RouteNotAccepted,
-                    format!("{wanted} is {}: {}: {}", text("status"), text("reason"), text("message")),
-                );
-            }
-        }
-    }
-    Verdict::proved(format!("the Gateway has accepted the route for {url}"))
 }

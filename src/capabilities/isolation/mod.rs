@@ -4,7 +4,7 @@ mod quota;
 mod render;
 
 pub use quota::{mebibytes, millicores};
-pub use render::{metadata, quantities};
+pub use render::{QUOTA, metadata, quantities};
 
 use crate::{
     capabilities::{Capability, Contributions, Input},

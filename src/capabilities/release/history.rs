@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use kube::{ResourceExt, core::DynamicObject};
 
+use super::workload::GATE;
 use crate::{
     api::v1alpha1::{FinishedJob, JobResult},
     capabilities::Input,
@@ -23,7 +24,8 @@ pub fn read(input: Input<'_>) -> (Vec<FinishedJob>, Vec<String>) {
         finished.insert(job.name.clone(), job);
     }
     for (at, live) in &input.observed.objects {
-        if at.kind != kind::JOB {
+        // The gate asks anew in every release.
+        if at.kind != kind::JOB || live.labels().get(names::COMPONENT).is_some_and(|component| component == GATE) {
             continue;
         }
         match result(live) {
@@ -58,7 +60,8 @@ fn ledger(input: Input<'_>) -> Vec<FinishedJob> {
     data.iter().filter_map(read).collect()
 }
 
-fn result(job: &DynamicObject) -> Option<JobResult> {
+/// How a Job ended, if it has.
+pub fn result(job: &DynamicObject) -> Option<JobResult> {
     let conditions = field(job, "/status/conditions")?.as_array()?;
     let is = |kind: &str| conditions.iter().any(|c| c["type"] == kind && c["status"] == "True");
     if is("Complete") || is("SuccessCriteriaMet") || number(job, "/status/succeeded") > 0 {

@@ -1,49 +1,56 @@
 #![doc = include_str!("README.md")]
 
-mod agent;
 mod assess;
+mod candidate;
+pub mod check;
 mod container;
 mod gate;
 mod history;
+mod machine;
 mod program;
 mod render;
+mod seen;
+mod workload;
+
+use chrono::{DateTime, Utc};
 
 use crate::{
-    api::v1alpha1::{Component, FinishedJob, Lifecycle, Step},
+    api::v1alpha1::{
+        Colour, Component, FinishedJob, Lifecycle, LiveRelease, ReleaseIdentity, ReleaseStatus, ReleaseStep, Step,
+        Strategy,
+    },
     capabilities::{
         Capability, Contributions, Demand, Input, Peer, credentials::Credentials, database::DatabaseCapability,
     },
     conditions::{Proof, Rejection, Verdict, Verdicts},
-    objects::{Desired, Kind, kind},
+    objects::{Desired, Kind, digest, kind},
     tenant::{Tenant, database::Mode},
 };
+use candidate::{Candidate, Part, strategy};
 use gate::{Gate, StepKind, Wanted};
+use machine::Pods;
 use program::{Program, component_uses, step_uses};
-
-pub use agent::released as released_agent;
-pub use assess::{serves, serving_version};
 
 /// See the module documentation.
 #[derive(Debug)]
 pub struct Release;
 
-/// A component, ready to be rendered.
-#[derive(Clone, Debug)]
-pub struct Part {
-    component: Component,
-    program: Program,
-    replicas: i32,
-}
-
-/// What to run, and whether it may.
+/// What to run, and how far it has come.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    parts: Vec<Part>,
+    /// As written down before this pass. Acted upon; what follows from it is written down first.
+    state: ReleaseStatus,
+    /// What the spec asks for.
+    wanted: Candidate,
+    /// What serves, if it is something else and can still be rendered.
+    live: Option<Candidate>,
     gate: Gate,
     step: Option<(Program, i64)>,
     finished: Vec<FinishedJob>,
     /// Condition that a step has to wait for.
     waits_for: Option<(&'static str, String)>,
+    /// Name of the Job that asks the new pods, if there is anything to ask.
+    check: Option<String>,
 }
 
 impl Capability for Release {
@@ -55,24 +62,31 @@ impl Capability for Release {
 
     fn plan(input: Input<'_>, shared: &mut Contributions, before: &Verdicts) -> Result<Plan, Rejection> {
         let tenant = input.tenant;
-        let parts = tenant.application.components.iter().map(|c| part(tenant, c)).collect::<Result<Vec<_>, _>>()?;
-        for part in &parts {
+        let state = seen::recovered(input);
+        let wanted = candidate::wanted(tenant, &state)?;
+        for part in &wanted.parts {
             contribute(tenant, part, shared);
         }
         let lifecycle = tenant.application.lifecycle.clone().unwrap_or_default();
         let init = step(tenant, StepKind::Init, lifecycle.init.as_ref(), shared)?;
         let migrate = step(tenant, StepKind::Migrate, lifecycle.migrate.as_ref(), shared)?;
         let (finished, running) = history::read(input);
-        let wanted = |step: &Option<(Wanted, Program, i64)>| step.as_ref().map(|(wanted, ..)| wanted.clone());
-        let gate = gate::decide(&tenant.version.version, wanted(&init), wanted(&migrate), &finished, &running);
+        let job = |step: &Option<(Wanted, Program, i64)>| step.as_ref().map(|(wanted, ..)| wanted.clone());
+        let gate = gate::decide(&tenant.version.version, job(&init), job(&migrate), &finished, &running);
         let step = match &gate {
-            Gate::Run(wanted) => {
-                let chosen = if wanted.kind == StepKind::Init { init } else { migrate };
+            Gate::Run(job) => {
+                let chosen = if job.kind == StepKind::Init { init } else { migrate };
                 chosen.map(|(_, program, timeout)| (program, timeout))
             }
             Gate::Open | Gate::Failed(_) | Gate::Busy(_) => None,
         };
-        Ok(Plan { parts, gate, step, finished, waits_for: waits_for(tenant, before) })
+        let other = state.live.as_ref().filter(|live| live.release.digest != wanted.identity.digest);
+        let live = other.and_then(|live| candidate::again(tenant, &live.release));
+        let check = check_name(tenant, &state, &wanted);
+        if matches!(step_of(&state), Some(ReleaseStep::Surge | ReleaseStep::Gate)) {
+            contribute_gate(tenant, &wanted, shared);
+        }
+        Ok(Plan { state, wanted, live, gate, step, finished, waits_for: waits_for(tenant, before), check })
     }
 
     fn render(plan: &Plan, input: Input<'_>, _: &Contributions) -> Vec<Desired> {
@@ -81,6 +95,126 @@ impl Capability for Release {
 
     fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
         assess::assess(plan, input)
+    }
+}
+
+/// Where users are led, and what answers there.
+#[derive(Clone, Copy, Debug)]
+pub struct Traffic<'a> {
+    /// The pods.
+    pub colour: Colour,
+    /// The release that they run.
+    pub release: &'a ReleaseIdentity,
+}
+
+impl Plan {
+    /// What is written down after this pass.
+    fn next(&self, input: Input<'_>) -> ReleaseStatus {
+        machine::next(&self.state, &seen::seen(self, input), input.tenant.now)
+    }
+
+    /// A release that can be rendered.
+    fn candidate(&self, release: &ReleaseIdentity) -> Option<&Candidate> {
+        [Some(&self.wanted), self.live.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(|candidate| candidate.identity.digest == release.digest)
+    }
+
+    /// Names of the Jobs that asked, or ask, the pods of the last release: their logs tell why it was taken back.
+    fn gates(&self) -> Vec<String> {
+        let rollout = self.state.rollout.iter().map(|rollout| gate_of(&rollout.release, &rollout.started));
+        let ended = self.state.history.first().map(|record| gate_of(&record.release, &record.started));
+        rollout.chain(ended).collect()
+    }
+
+    fn step_of_rollout(&self) -> Option<ReleaseStep> {
+        step_of(&self.state)
+    }
+
+    fn traffic(&self, input: Input<'_>) -> Option<Traffic<'_>> {
+        traffic(&self.state, input)
+    }
+
+    /// Nothing is under way, and nothing has failed.
+    fn settled(&self, input: Input<'_>) -> bool {
+        let live = self.state.live.as_ref().filter(|live| live.release.digest == self.wanted.identity.digest);
+        self.state.rollout.is_none() && live.is_some_and(|live| seen::everything(input, live) == Pods::Complete)
+    }
+}
+
+fn step_of(state: &ReleaseStatus) -> Option<ReleaseStep> {
+    state.rollout.as_ref().map(|rollout| rollout.step)
+}
+
+/// Where users are to be led. After a failed release back to pods that are all ready, and to no others.
+fn traffic<'a>(state: &'a ReleaseStatus, input: Input<'_>) -> Option<Traffic<'a>> {
+    let live = state.live.as_ref().map(|live| Traffic { colour: live.colour, release: &live.release });
+    let Some(rollout) = &state.rollout else { return live };
+    let new = Traffic { colour: rollout.colour, release: &rollout.release };
+    match rollout.step {
+        ReleaseStep::Preflight | ReleaseStep::Expand | ReleaseStep::Surge | ReleaseStep::Gate => live,
+        ReleaseStep::Cutover | ReleaseStep::Drain | ReleaseStep::Soak => Some(new),
+        ReleaseStep::Rollback => match &state.live {
+            Some(old) if !seen::can_take_over(input, old) => Some(new),
+            _ => live,
+        },
+    }
+}
+
+/// Name of the Service behind a component's public paths; absent while no release may be shown to users.
+pub fn backend(input: Input<'_>, component: &Component) -> Option<String> {
+    let state = seen::recovered(input);
+    let traffic = traffic(&state, input)?;
+    let atomic = strategy(component) == Strategy::Atomic;
+    Some(if atomic { check::service(&component.name, traffic.colour) } else { component.name.clone() })
+}
+
+/// What is written down of the release after this pass: the same for the same observation.
+pub fn next(input: Input<'_>, before: &Verdicts) -> Option<ReleaseStatus> {
+    // What it contributes was rendered already.
+    let plan = Release::plan(input, &mut Contributions::default(), before).ok()?;
+    Some(plan.next(input))
+}
+
+/// When time alone moves the release on.
+pub fn due(tenant: &Tenant, state: &ReleaseStatus) -> Option<DateTime<Utc>> {
+    machine::due(state, seen::deadline(tenant), seen::soak(tenant))
+}
+
+/// Whether every component runs with all its pods, in whatever version serves.
+pub fn serves(input: Input<'_>) -> bool {
+    seen::recovered(input).live.is_some_and(|live| seen::everything(input, &live) == Pods::Complete)
+}
+
+/// Version that serves users.
+pub fn serving_version(state: &ReleaseStatus) -> Option<&str> {
+    let arrived =
+        state.rollout.as_ref().filter(|rollout| matches!(rollout.step, ReleaseStep::Drain | ReleaseStep::Soak));
+    let live = state.live.as_ref().map(|LiveRelease { release, .. }| release);
+    arrived.map(|rollout| &rollout.release).or(live).map(|release| release.version.as_str())
+}
+
+/// Each release asks anew, also one that was here before.
+fn check_name(tenant: &Tenant, state: &ReleaseStatus, wanted: &Candidate) -> Option<String> {
+    let rollout = state.rollout.as_ref()?;
+    let some = !check::checks(tenant, &wanted.parts, rollout.colour).is_empty();
+    some.then(|| gate_of(&rollout.release, &rollout.started))
+}
+
+fn gate_of(release: &ReleaseIdentity, started: &str) -> String {
+    format!("{}-{}", workload::GATE, digest(&(&release.digest, started)))
+}
+
+/// While new pods are asked, and no longer, somebody else than the Gateway may reach them.
+fn contribute_gate(tenant: &Tenant, wanted: &Candidate, shared: &mut Contributions) {
+    shared.identity(workload::GATE);
+    shared.resolution(tenant, workload::GATE);
+    for part in wanted.parts.iter().filter(|part| part.strategy() == Strategy::Atomic) {
+        for port in &part.component.ports {
+            let (from, to) = (Peer::component(workload::GATE), Peer::component(&part.component.name));
+            shared.flow(from, to, port.port, "a release's checks of its new pods");
+        }
     }
 }
 
@@ -98,14 +232,6 @@ pub fn users(tenant: &Tenant, group: &str) -> Vec<String> {
     let steps = [(StepKind::Init, init), (StepKind::Migrate, migrate)];
     let steps = steps.into_iter().filter(|(_, step)| step.as_ref().is_some_and(|step| step_uses(tenant, step, group)));
     components.map(|component| component.name.clone()).chain(steps.map(|(kind, _)| kind.name().to_owned())).collect()
-}
-
-fn part(tenant: &Tenant, component: &Component) -> Result<Part, Rejection> {
-    Ok(Part {
-        component: component.clone(),
-        program: program::of_component(tenant, component)?,
-        replicas: tenant.replicas(component)?,
-    })
 }
 
 fn contribute(tenant: &Tenant, part: &Part, shared: &mut Contributions) {
@@ -134,7 +260,7 @@ fn step(
     shared.identity(kind.name());
     shared.resolution(tenant, kind.name());
     shared.demands.push(demand(&program, 1));
-    let attempt = agent::attempt(tenant);
+    let attempt = candidate::attempt(tenant);
     let wanted = Wanted::new(kind, &program.image, &program.command, &program.args, attempt);
     Ok(Some((wanted, program, step.timeout_seconds.unwrap_or(1800))))
 }

@@ -1,5 +1,7 @@
 //! A program of the application with all texts rendered: the common part of components and steps.
 
+use std::collections::BTreeSet;
+
 use crate::{
     api::v1alpha1::{Component, EnvVar, Exception, File, Port, Probes, Resources, SecurityRule, Step, WritablePath},
     capabilities::amounts,
@@ -122,6 +124,11 @@ pub fn of_component(tenant: &Tenant, component: &Component) -> Result<Program, R
     let own = tenant.spec.components.iter().any(|size| size.name == component.name && size.resources.is_some());
     let sized = if own { format!("spec.components[{}]", component.name) } else { source.field };
     amounts::check(&format!("{sized}.resources"), &resources)?;
+    paths_are_distinct(
+        &format!("HospitalApplication spec.components[{}]", component.name),
+        &program,
+        &component.writable_paths,
+    )?;
     Ok(Program {
         writable_paths: component.writable_paths.clone(),
         resources,
@@ -137,7 +144,24 @@ pub fn of_step(tenant: &Tenant, name: &str, step: &Step) -> Result<Program, Reje
     let program = program(tenant, &source)?;
     let resources = tenant.step_resources(step);
     amounts::check(&format!("{}.resources", source.field), &resources)?;
+    paths_are_distinct(&source.field, &program, &step.writable_paths)?;
     Ok(Program { writable_paths: step.writable_paths.clone(), resources, ..program })
+}
+
+/// One path is one mount: a file, or a directory that is written.
+fn paths_are_distinct(field: &str, program: &Program, writable: &[WritablePath]) -> Result<(), Rejection> {
+    let files = program.files.iter().map(|(path, _)| ("files", path));
+    let mut seen = BTreeSet::new();
+    for (list, path) in files.chain(writable.iter().map(|writable| ("writablePaths", &writable.path))) {
+        if !seen.insert(path.trim_end_matches('/')) {
+            return Err(Rejection::terminal(
+                format!("{field}.{list}[{path}]"),
+                Reason::ReferenceInvalid,
+                "another file or directory has the same path; choose another for one of them",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn program(tenant: &Tenant, source: &Source<'_>) -> Result<Program, Rejection> {

@@ -33,7 +33,7 @@ fn templates(reason: Reason) -> &'static [&'static str] {
         Reason::RetainedDataFound => {
             &["kubectl -n {ns} get configmap retained-data -o yaml      # what was kept, and of which hospital", EDIT]
         }
-        Reason::TemplateInvalid | Reason::ExceptionMissing => &[APPLICATIONS, CHECK],
+        Reason::TemplateInvalid | Reason::ExceptionMissing | Reason::ImagesChanged => &[APPLICATIONS, CHECK],
         Reason::ParameterInvalid
         | Reason::ReferenceInvalid
         | Reason::BindingMissing
@@ -54,6 +54,9 @@ fn templates(reason: Reason) -> &'static [&'static str] {
         ],
         Reason::InitRunning | Reason::MigrationRunning => &[JOB, JOB_LOG],
         Reason::InitFailed | Reason::MigrationFailed => &[JOB, JOB_LOG, AGAIN, "kubectl his status {name} --watch"],
+        Reason::GateFailed => &[JOB, JOB_LOG, PODS, AGAIN],
+        Reason::RolledBack => &[STATUS, EVENTS, PODS, AGAIN],
+        Reason::QuotaTooSmall => &["kubectl -n {ns} describe resourcequota hospital", EDIT],
         Reason::PodsFailing => &[PODS, DESCRIBE, LOGS, EVENTS],
         Reason::RouteNotAccepted => &["kubectl -n {ns} get httproutes -o yaml", "kubectl get gateways -A"],
         Reason::GatewayMissing => &["kubectl get gateways -A", "kubectl edit hplat PLATFORM      # spec.gateway"],

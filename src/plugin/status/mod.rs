@@ -4,6 +4,7 @@
 
 mod model;
 mod read;
+mod release;
 mod text;
 
 use std::{io::IsTerminal, time::Duration};

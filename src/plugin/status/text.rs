@@ -5,7 +5,10 @@ use comfy_table::Cell;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
-use super::model::{Hospital, Row, condition, utc};
+use super::{
+    model::{Hospital, Row, condition, utc},
+    release,
+};
 use crate::{
     api::v1alpha1::{HospitalTenant, HospitalTenantStatus},
     conditions::{READY, RECONCILING, STALLED},
@@ -52,6 +55,8 @@ pub fn screen(hospital: &Hospital, now: DateTime<Utc>, look: Look) -> String {
     parts.extend(conditions(&status.conditions, now, look));
     parts.extend(workloads(hospital, look));
     parts.extend(jobs(&status, look));
+    parts.extend(release::under_way(&status.release, now));
+    parts.extend(release::history(&status.release, now, look));
     parts.extend(relaxations(&status, look));
     parts.extend(warnings(hospital, now, look));
     parts.join("\n\n") + "\n"

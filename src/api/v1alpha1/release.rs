@@ -1,0 +1,231 @@
+//! How a new version comes in, and how far it has come.
+
+use std::fmt;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How a new version comes in.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct ReleaseSpec {
+    /// Counts attempts. A release that failed is not repeated until this number is raised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    #[x_kube(validation = Rule::new("self >= oldSelf").message("attempt can only be raised: each number stands for one run"))]
+    pub attempt: Option<i32>,
+    /// Seconds that the old pods stay, ready to take over again, after the new ones serve. Absent: 60.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 86_400))]
+    pub soak_seconds: Option<i64>,
+    /// Seconds that the new pods may take to become ready and pass the gate; after that the release is rolled back. Absent: 1800.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub deadline_seconds: Option<i64>,
+}
+
+/// One of the two copies of a component during a release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Colour {
+    /// The first.
+    #[default]
+    Blue,
+    /// The other.
+    Green,
+}
+
+impl Colour {
+    /// Part of names, and value of a label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Blue => "blue",
+            Self::Green => "green",
+        }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Blue => Self::Green,
+            Self::Green => Self::Blue,
+        }
+    }
+
+    /// From the value of a label.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Blue, Self::Green].into_iter().find(|colour| colour.as_str() == text)
+    }
+}
+
+impl fmt::Display for Colour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Steps of a release, in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ReleaseStep {
+    /// Is there room for the new pods beside the old ones?
+    #[default]
+    Preflight,
+    /// Init or the additive migration runs, with the new image. If it fails, nothing has changed for users.
+    Expand,
+    /// New pods come up beside the old ones; no user reaches them.
+    Surge,
+    /// The application's own checks against the new pods.
+    Gate,
+    /// Users are led to the new pods, all components at once.
+    Cutover,
+    /// Workers and schedulers are replaced: the old ones end before the new ones start.
+    Drain,
+    /// The old pods stay, ready to take over again.
+    Soak,
+    /// Users are led back to the old pods; the new ones are removed.
+    Rollback,
+}
+
+impl fmt::Display for ReleaseStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What distinguishes one release from another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseIdentity {
+    /// Version of the application.
+    pub version: String,
+    /// `spec.release.attempt`.
+    pub attempt: i32,
+    /// Digest of everything that its pods are made from.
+    pub digest: String,
+    /// Digest of the version's images: a version whose images change is not the same version any more.
+    pub images: String,
+    /// Image of his-agent in its pods. They keep it, so that an upgrade of the operator restarts nobody.
+    pub agent: String,
+}
+
+/// The release that serves, the one that is coming in, and what became of the last ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseStatus {
+    /// The release that serves users; during a release the one that can take over again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveRelease>,
+    /// The release that is coming in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// The release that the spec asks for and that has failed; it is not tried again until the spec changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedRelease>,
+    /// Ended releases, newest first (at most 10).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<ReleaseRecord>,
+}
+
+impl ReleaseStatus {
+    /// Nothing is known of any release.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The release that serves users.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveRelease {
+    /// Its pods.
+    pub colour: Colour,
+    /// Which one it is.
+    pub release: ReleaseIdentity,
+}
+
+/// A release that is coming in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// Its pods.
+    pub colour: Colour,
+    /// Which one it is.
+    pub release: ReleaseIdentity,
+    /// How far it has come. Written down before anything is done for the step.
+    pub step: ReleaseStep,
+    /// Since when (RFC 3339).
+    pub since: String,
+    /// When it began (RFC 3339).
+    pub started: String,
+    /// Steps that have ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepDuration>,
+    /// Why it is rolled back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<ReleaseFailure>,
+}
+
+/// How long a step took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepDuration {
+    /// The step.
+    pub step: ReleaseStep,
+    /// Seconds.
+    pub seconds: i64,
+}
+
+/// Why a release does not come in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseFailure {
+    /// The step that failed.
+    pub step: ReleaseStep,
+    /// Reason, as in a condition.
+    pub reason: String,
+    /// What was wrong.
+    pub message: String,
+}
+
+/// A release that has failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedRelease {
+    /// Which one.
+    pub release: ReleaseIdentity,
+    /// Why.
+    pub failure: ReleaseFailure,
+}
+
+/// An ended release.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseRecord {
+    /// Which one.
+    pub release: ReleaseIdentity,
+    /// How it ended.
+    pub outcome: ReleaseOutcome,
+    /// When it began (RFC 3339).
+    pub started: String,
+    /// When it ended (RFC 3339).
+    pub ended: String,
+    /// How long each step took.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepDuration>,
+    /// Why it did not come in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<ReleaseFailure>,
+}
+
+/// How a release ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ReleaseOutcome {
+    /// It serves.
+    #[default]
+    Completed,
+    /// What served before still does, or does again.
+    RolledBack,
+}

@@ -1,0 +1,234 @@
+//! What a release sees of the world, from what was observed.
+
+use chrono::TimeDelta;
+use kube::{ResourceExt, core::DynamicObject};
+
+use super::{
+    Plan,
+    candidate::{Candidate, strategy},
+    check::service,
+    history,
+    machine::{self, Check, Pods, Seen},
+};
+use crate::{
+    api::v1alpha1::{Colour, Component, LiveRelease, ReleaseIdentity, ReleaseStatus, ReleaseStep, Strategy},
+    capabilities::{
+        Demand, Input,
+        isolation::{QUOTA, mebibytes, millicores},
+        route,
+    },
+    conditions::Proof,
+    names,
+    objects::{amount, field, kind, number},
+    tenant::Tenant,
+};
+
+const DEADLINE_SECONDS: i64 = 1800;
+const SOAK_SECONDS: i64 = 60;
+
+/// How long surge and gate may take.
+pub fn deadline(tenant: &Tenant) -> TimeDelta {
+    let given = tenant.spec.release.as_ref().and_then(|release| release.deadline_seconds);
+    seconds(given.unwrap_or(DEADLINE_SECONDS))
+}
+
+/// How long the old pods stay.
+pub fn soak(tenant: &Tenant) -> TimeDelta {
+    let given = tenant.spec.release.as_ref().and_then(|release| release.soak_seconds);
+    seconds(given.unwrap_or(SOAK_SECONDS))
+}
+
+/// Within what the schema allows, whatever an API server without it has let through.
+fn seconds(given: i64) -> TimeDelta {
+    TimeDelta::seconds(given.clamp(0, 86_400))
+}
+
+/// Everything that moves a release.
+pub fn seen(plan: &Plan, input: Input<'_>) -> Seen {
+    let tenant = input.tenant;
+    let state = &plan.state;
+    let colour = machine::idle_colour(state);
+    let coming = state.rollout.as_ref().map_or(&plan.wanted.identity, |rollout| &rollout.release);
+    let old = state.live.as_ref();
+    Seen {
+        wanted: plan.wanted.identity.clone(),
+        shortage: shortage(&plan.wanted, input),
+        expand: plan.gate.clone(),
+        new: coloured(input, coming, colour),
+        old: old.map_or(Pods::Complete, |live| coloured(input, &live.release, live.colour)),
+        check: check(plan, input),
+        traffic: traffic(input),
+        background: background(input, coming),
+        deadline: deadline(tenant),
+        soak: soak(tenant),
+    }
+}
+
+/// What was written down; if nothing was, what the cluster says of a release that serves.
+pub fn recovered(input: Input<'_>) -> ReleaseStatus {
+    let state = input.tenant.status.release.clone();
+    if !state.is_empty() {
+        return state;
+    }
+    let served = input.tenant.application.components.iter().find_map(|component| {
+        let colour = selected(input, &component.name)?;
+        let live = deployment(input, &service(&component.name, colour))?;
+        let label = |name: &str| live.labels().get(name).cloned().unwrap_or_default();
+        let release = ReleaseIdentity {
+            version: label(names::APP_VERSION),
+            digest: label(names::RELEASE),
+            ..ReleaseIdentity::default()
+        };
+        Some(LiveRelease { colour, release })
+    });
+    ReleaseStatus { live: served, ..state }
+}
+
+/// Whether users can be led back: they are already, or every old pod is ready.
+pub fn can_take_over(input: Input<'_>, old: &LiveRelease) -> bool {
+    let atomic = input.tenant.application.components.iter().filter(|component| strategy(component) == Strategy::Atomic);
+    let led = atomic.filter_map(|component| selected(input, &component.name)).all(|colour| colour == old.colour);
+    led || coloured(input, &old.release, old.colour) == Pods::Complete
+}
+
+/// Pods of all components that users are led to.
+fn coloured(input: Input<'_>, release: &ReleaseIdentity, colour: Colour) -> Pods {
+    all(input, release, |component| (strategy(component) == Strategy::Atomic).then(|| service(&component.name, colour)))
+}
+
+/// Pods of everything else.
+fn background(input: Input<'_>, release: &ReleaseIdentity) -> Pods {
+    all(input, release, |component| (strategy(component) != Strategy::Atomic).then(|| component.name.clone()))
+}
+
+/// Every pod of a release, in the colour that serves.
+pub fn everything(input: Input<'_>, live: &LiveRelease) -> Pods {
+    match coloured(input, &live.release, live.colour) {
+        Pods::Complete => background(input, &live.release),
+        other => other,
+    }
+}
+
+fn all(input: Input<'_>, release: &ReleaseIdentity, name: impl Fn(&Component) -> Option<String>) -> Pods {
+    let names = input.tenant.application.components.iter().filter_map(name);
+    names.map(|name| pods(input, &name, release)).find(|pods| *pods != Pods::Complete).unwrap_or(Pods::Complete)
+}
+
+fn pods(input: Input<'_>, name: &str, release: &ReleaseIdentity) -> Pods {
+    let Some(live) = deployment(input, name) else {
+        return Pods::Coming(format!("Deployment {name} was not seen yet"));
+    };
+    if live.labels().get(names::RELEASE) != Some(&release.digest) {
+        return Pods::Coming(format!("Deployment {name} is still of another release"));
+    }
+    if rolled_out(live) {
+        return Pods::Complete;
+    }
+    let (available, wanted) = (
+        number(live, "/status/updatedReplicas").min(number(live, "/status/availableReplicas")),
+        number(live, "/spec/replicas"),
+    );
+    let count = format!("{available} of {wanted} new pods of {name} are available");
+    let mut problems = input.observed.problems.iter();
+    if let Some(problem) =
+        problems.find(|problem| problem.pod.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')))
+    {
+        return Pods::Broken(format!("{count}; pod {}: {}: {}", problem.pod, problem.reason, problem.message));
+    }
+    let conditions = field(live, "/status/conditions").and_then(|c| c.as_array()).cloned().unwrap_or_default();
+    match conditions.iter().find(|condition| condition["reason"] == "ProgressDeadlineExceeded") {
+        Some(_) => Pods::Broken(format!("{count}; the Deployment makes no progress")),
+        None => Pods::Coming(count),
+    }
+}
+
+fn deployment<'a>(input: Input<'a>, name: &str) -> Option<&'a DynamicObject> {
+    input.observed.get(kind::DEPLOYMENT, &input.tenant.namespace, name)
+}
+
+fn rolled_out(live: &DynamicObject) -> bool {
+    let wanted = number(live, "/spec/replicas");
+    number(live, "/status/observedGeneration") >= live.metadata.generation.unwrap_or_default()
+        && number(live, "/status/updatedReplicas") == wanted
+        && number(live, "/status/replicas") == wanted
+        && number(live, "/status/availableReplicas") == wanted
+}
+
+/// Number of pods that the colour that serves has now; somebody may have asked for more than the spec does.
+pub fn current_replicas(input: Input<'_>, component: &str, colour: Colour) -> Option<i32> {
+    let live = deployment(input, &service(component, colour))?;
+    i32::try_from(number(live, "/spec/replicas")).ok()
+}
+
+fn check(plan: &Plan, input: Input<'_>) -> Check {
+    let Some(gate) = &plan.check else { return Check::Passed };
+    match input.observed.get(kind::JOB, &input.tenant.namespace, gate).and_then(history::result) {
+        None => Check::Running,
+        Some(crate::api::v1alpha1::JobResult::Succeeded) => Check::Passed,
+        Some(crate::api::v1alpha1::JobResult::Failed) => {
+            Check::Failed(format!("the application's checks did not pass: kubectl logs job/{gate} says which"))
+        }
+    }
+}
+
+/// The colour that everybody leads users to: all Services, and the route where there is one.
+fn traffic(input: Input<'_>) -> Option<Colour> {
+    let atomic = input.tenant.application.components.iter().filter(|component| strategy(component) == Strategy::Atomic);
+    let mut colours = atomic.map(|component| selected(input, &component.name));
+    let first = colours.next().unwrap_or_else(|| {
+        input.tenant.status.release.rollout.as_ref().map(|rollout| led_to(rollout.step, rollout.colour))
+    })?;
+    let same = colours.all(|colour| colour == Some(first));
+    (same && route_follows(input, first)).then_some(first)
+}
+
+/// Without a component that users are led to, everybody follows at once.
+fn led_to(step: ReleaseStep, colour: Colour) -> Colour {
+    if step == ReleaseStep::Rollback { colour.other() } else { colour }
+}
+
+/// The colour in the selector of a component's own Service.
+fn selected(input: Input<'_>, component: &str) -> Option<Colour> {
+    let service = input.observed.get(kind::SERVICE, &input.tenant.namespace, component)?;
+    let selector = field(service, "/spec/selector")?.get(names::COLOUR)?.as_str()?;
+    Colour::parse(selector)
+}
+
+/// Whether the route leads to this colour and every Gateway follows; true where there is no route.
+fn route_follows(input: Input<'_>, colour: Colour) -> bool {
+    let Some(live) = input.observed.get(kind::HTTP_ROUTE, &input.tenant.namespace, route::ROUTE) else {
+        return input.tenant.platform.gateway.is_none()
+            || !input.observed.serves(kind::HTTP_ROUTE)
+            || !has_routes(input.tenant);
+    };
+    let atomic: Vec<_> =
+        input.tenant.application.components.iter().filter(|c| strategy(c) == Strategy::Atomic).collect();
+    let leads = |backend: &str| atomic.iter().all(|component| backend != service(&component.name, colour.other()));
+    route::backends(live).iter().all(|backend| leads(backend)) && route::accepted(live, "users").proof == Proof::Proved
+}
+
+fn has_routes(tenant: &Tenant) -> bool {
+    let off = tenant.spec.edge.as_ref().and_then(|edge| edge.off.as_ref());
+    let off = tenant.is_off("spec.edge.off", off).unwrap_or_default();
+    !off && tenant.application.components.iter().any(|component| !component.routes.is_empty())
+}
+
+/// What the quota lacks for a second set of pods.
+fn shortage(wanted: &Candidate, input: Input<'_>) -> Option<String> {
+    let quota = input.observed.get(kind::RESOURCE_QUOTA, &input.tenant.namespace, QUOTA)?;
+    let atomic = wanted.parts.iter().filter(|part| part.strategy() == Strategy::Atomic);
+    let demands: Vec<Demand> = atomic.map(|part| super::demand(&part.program, part.replicas)).collect();
+    let sum = |each: fn(&Demand) -> i64| {
+        demands.iter().map(|demand| each(demand).saturating_mul(i64::from(demand.pods))).fold(0, i64::saturating_add)
+    };
+    let needs = [
+        ("limits.cpu", i128::from(sum(|demand| millicores(&demand.cpu))) * 1_000_000, "CPU"),
+        ("limits.memory", i128::from(sum(|demand| mebibytes(&demand.memory))) * (1 << 20) * 1_000_000_000, "memory"),
+        ("pods", i128::from(sum(|_| 1)) * 1_000_000_000, "pods"),
+    ];
+    needs.into_iter().find_map(|(name, needed, what)| {
+        let read = |of: &str| amount(field(quota, &format!("/status/{of}"))?.get(name)?);
+        let free = read("hard")?.saturating_sub(read("used")?);
+        (free < needed).then(|| format!("the quota has no room for {what} of the new pods beside the old ones"))
+    })
+}

@@ -1,0 +1,275 @@
+//! Objects of a release, one function each.
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        batch::v1::{Job, JobSpec},
+        core::v1::{ConfigMap, PodTemplateSpec, Service, ServicePort, ServiceSpec},
+        policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
+    },
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+
+use super::{
+    Release,
+    candidate::{Candidate, Part},
+    check::{Check, service as coloured_name},
+    container,
+    history::{LEDGER, entry},
+    program::Program,
+};
+use crate::{
+    api::v1alpha1::{Colour, FinishedJob, Resources, Strategy},
+    capabilities::{
+        Capability,
+        isolation::metadata,
+        pod::{Container, Pod, selector},
+    },
+    names,
+    objects::{Object, kind},
+    tenant::Tenant,
+};
+
+/// A finished Job stays that long, for its log.
+const JOB_TTL_SECONDS: i32 = 86_400;
+/// Component of the Job that asks the new pods.
+pub const GATE: &str = "gate";
+/// Most seconds that the checks may take together.
+const GATE_SECONDS: i64 = 300;
+
+/// Everything of one component, in one colour if it has colours.
+pub fn component(
+    tenant: &Tenant,
+    candidate: &Candidate,
+    part: &Part,
+    colour: Option<Colour>,
+    replicas: i32,
+) -> Vec<Object> {
+    let at = Place { tenant, part, colour };
+    let mut objects: Vec<Object> = files(tenant, &part.program).into_iter().collect();
+    if !part.component.ports.is_empty() {
+        objects.push(at.service(&at.name(), colour));
+    }
+    if replicas > 1 {
+        objects.push(at.disruption_budget());
+    }
+    objects.push(at.deployment(candidate, replicas));
+    objects
+}
+
+/// What makes the pods of a component what they are: a release is another one if and only if this is.
+pub fn pods(tenant: &Tenant, part: &Part, agent: &str) -> PodTemplateSpec {
+    Place { tenant, part, colour: None }.pods(agent)
+}
+
+/// The Service under a component's own name.
+pub fn leading_service(tenant: &Tenant, part: &Part, colour: Colour) -> Object {
+    Place { tenant, part, colour: None }.service(&part.component.name, Some(colour))
+}
+
+/// One component in one colour.
+struct Place<'a> {
+    tenant: &'a Tenant,
+    part: &'a Part,
+    colour: Option<Colour>,
+}
+
+impl Place<'_> {
+    fn name(&self) -> String {
+        let name = &self.part.component.name;
+        self.colour.map_or_else(|| name.clone(), |colour| coloured_name(name, colour))
+    }
+
+    fn metadata(&self, name: &str) -> ObjectMeta {
+        let mut metadata = own(self.tenant, &self.part.component.name, name);
+        if let Some(colour) = self.colour {
+            metadata.labels.get_or_insert_default().insert(names::COLOUR.to_owned(), colour.as_str().to_owned());
+        }
+        metadata
+    }
+
+    fn selector(&self, colour: Option<Colour>) -> LabelSelector {
+        selector(self.tenant, &self.part.component.name, colour)
+    }
+
+    fn service(&self, name: &str, colour: Option<Colour>) -> Object {
+        let port = |port: &crate::api::v1alpha1::Port| ServicePort {
+            name: Some(port.name.clone()),
+            port: port.port,
+            target_port: Some(IntOrString::String(port.name.clone())),
+            protocol: Some("TCP".to_owned()),
+            ..ServicePort::default()
+        };
+        let service = Service {
+            metadata: self.metadata(name),
+            spec: Some(ServiceSpec {
+                selector: self.selector(colour).match_labels,
+                ports: Some(self.part.component.ports.iter().map(port).collect()),
+                type_: Some("ClusterIP".to_owned()),
+                ..ServiceSpec::default()
+            }),
+            status: None,
+        };
+        Object::new(kind::SERVICE, &service)
+    }
+
+    /// One pod at a time may be evicted, and a pod that is not ready never blocks an eviction.
+    fn disruption_budget(&self) -> Object {
+        let budget = PodDisruptionBudget {
+            metadata: self.metadata(&self.name()),
+            spec: Some(PodDisruptionBudgetSpec {
+                max_unavailable: Some(IntOrString::Int(1)),
+                unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+                selector: Some(self.selector(self.colour)),
+                ..PodDisruptionBudgetSpec::default()
+            }),
+            status: None,
+        };
+        Object::new(kind::POD_DISRUPTION_BUDGET, &budget)
+    }
+
+    fn deployment(&self, candidate: &Candidate, replicas: i32) -> Object {
+        let mut metadata = self.metadata(&self.name());
+        let labels = metadata.labels.get_or_insert_default();
+        labels.insert(names::APP_VERSION.to_owned(), candidate.identity.version.clone());
+        labels.insert(names::RELEASE.to_owned(), candidate.identity.digest.clone());
+        let deployment = Deployment {
+            metadata,
+            spec: Some(DeploymentSpec {
+                replicas: Some(replicas),
+                selector: self.selector(self.colour),
+                strategy: Some(strategy(self.part.strategy())),
+                template: self.pods_of(&candidate.identity.agent, &candidate.identity.version),
+                revision_history_limit: Some(2),
+                progress_deadline_seconds: Some(600),
+                ..DeploymentSpec::default()
+            }),
+            status: None,
+        };
+        Object::new(kind::DEPLOYMENT, &deployment)
+    }
+
+    fn pods(&self, agent: &str) -> PodTemplateSpec {
+        self.pods_of(agent, &self.tenant.version.version)
+    }
+
+    fn pods_of(&self, agent: &str, version: &str) -> PodTemplateSpec {
+        let component = &self.part.component;
+        let contents = container::contents(agent, &self.part.program, !component.ports.is_empty());
+        let pod = Pod {
+            tenant: self.tenant,
+            capability: Release::NAME,
+            component: &component.name,
+            colour: self.colour,
+            version: Some(version),
+            init: contents.init,
+            main: contents.main,
+            volumes: contents.volumes,
+            termination_seconds: component.termination_seconds.unwrap_or(30),
+            restart_policy: "Always",
+            annotations: std::collections::BTreeMap::new(),
+        };
+        pod.template()
+    }
+}
+
+fn strategy(strategy: Strategy) -> DeploymentStrategy {
+    match strategy {
+        Strategy::Recreate => DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None },
+        Strategy::Atomic | Strategy::Rolling => DeploymentStrategy {
+            type_: Some("RollingUpdate".to_owned()),
+            rolling_update: Some(RollingUpdateDeployment {
+                max_surge: Some(IntOrString::Int(1)),
+                max_unavailable: Some(IntOrString::Int(0)),
+            }),
+        },
+    }
+}
+
+fn own(tenant: &Tenant, component: &str, name: &str) -> ObjectMeta {
+    let mut metadata = metadata(tenant, Release::NAME, name);
+    let labels = metadata.labels.get_or_insert_default();
+    labels.insert(names::COMPONENT.to_owned(), component.to_owned());
+    metadata
+}
+
+fn versioned(tenant: &Tenant, component: &str, name: &str) -> ObjectMeta {
+    let mut metadata = own(tenant, component, name);
+    let labels = metadata.labels.get_or_insert_default();
+    labels.insert(names::APP_VERSION.to_owned(), tenant.version.version.clone());
+    metadata
+}
+
+/// Ended lifecycle jobs.
+pub fn ledger(tenant: &Tenant, finished: &[FinishedJob]) -> Object {
+    let data = finished.iter().map(|job| (job.name.clone(), entry(job))).collect();
+    let metadata = metadata(tenant, Release::NAME, LEDGER);
+    Object::new(kind::LEDGER, &ConfigMap { metadata, data: Some(data), ..ConfigMap::default() })
+}
+
+/// Files of a program before their secrets are filled in.
+pub fn files(tenant: &Tenant, program: &Program) -> Option<Object> {
+    let data = container::templates(program);
+    let config = ConfigMap {
+        metadata: own(tenant, &program.name, &container::templates_name(program)),
+        immutable: Some(true),
+        data: Some(data),
+        ..ConfigMap::default()
+    };
+    (!program.files.is_empty()).then(|| Object::new(kind::CONFIG_MAP, &config))
+}
+
+/// Runs once: no retry, no second pod. Its exit code is the verdict.
+pub fn step(tenant: &Tenant, name: &str, program: &Program, timeout: i64) -> Object {
+    let contents = container::contents(&tenant.settings.agent_image, program, false);
+    job(tenant, name, &program.name, contents, timeout)
+}
+
+/// Asks the new pods through their own Service.
+pub fn gate(tenant: &Tenant, name: &str, agent: &str, checks: &[Check]) -> Object {
+    // Plain strings and numbers always have a JSON form.
+    let check = |check| ["--check".to_owned(), serde_json::to_string(check).unwrap_or_default()];
+    let main = Container {
+        name: GATE.to_owned(),
+        image: agent.to_owned(),
+        command: vec!["/usr/bin/his-agent".to_owned(), "gate".to_owned()],
+        args: checks.iter().flat_map(check).collect(),
+        resources: Resources { memory: Some("64Mi".to_owned()), ..Resources::default() },
+        ..Container::default()
+    };
+    let contents = container::Contents { init: Vec::new(), main: main.build(), volumes: Vec::new() };
+    job(tenant, name, GATE, contents, GATE_SECONDS)
+}
+
+fn job(tenant: &Tenant, name: &str, component: &str, contents: container::Contents, timeout: i64) -> Object {
+    let pod = Pod {
+        tenant,
+        capability: Release::NAME,
+        component,
+        colour: None,
+        version: Some(&tenant.version.version),
+        init: contents.init,
+        main: contents.main,
+        volumes: contents.volumes,
+        termination_seconds: 30,
+        restart_policy: "Never",
+        annotations: std::collections::BTreeMap::new(),
+    };
+    let job = Job {
+        metadata: versioned(tenant, component, name),
+        spec: Some(JobSpec {
+            backoff_limit: Some(0),
+            completions: Some(1),
+            parallelism: Some(1),
+            active_deadline_seconds: Some(timeout),
+            ttl_seconds_after_finished: Some(JOB_TTL_SECONDS),
+            template: pod.template(),
+            ..JobSpec::default()
+        }),
+        status: None,
+    };
+    Object::new(kind::JOB, &job)
+}

@@ -1,0 +1,66 @@
+//! The release that is coming in, and what became of the last ones, as text. Pure.
+
+use chrono::{DateTime, Utc};
+use comfy_table::Cell;
+
+use crate::{
+    api::v1alpha1::{ReleaseOutcome, ReleaseRecord, ReleaseStatus},
+    plugin::{
+        look::{Look, age, filled, table, truth},
+        output::plain,
+    },
+};
+
+/// The step that a release is at, and since when. What it waits for is the message of ReleaseReady.
+pub(super) fn under_way(release: &ReleaseStatus, now: DateTime<Utc>) -> Option<String> {
+    let rollout = release.rollout.as_ref()?;
+    let mut line = format!(
+        "Release of {}: {} for {}, in {}; began {} ago",
+        rollout.release.version,
+        rollout.step,
+        age(time(&rollout.since), now),
+        rollout.colour,
+        age(time(&rollout.started), now)
+    );
+    if let Some(failure) = &rollout.failure {
+        line.push_str(&format!("\nTaken back at {}: {}", failure.step, failure.message));
+    }
+    Some(plain(&line))
+}
+
+/// Ended releases, newest first.
+pub(super) fn history(release: &ReleaseStatus, now: DateTime<Utc>, look: Look) -> Option<String> {
+    let mut table = table(look, &["RELEASE", "ATTEMPT", "OUTCOME", "ENDED", "TOOK", "STEPS"]);
+    for record in &release.history {
+        let outcome = format!("{:?}", record.outcome);
+        table.add_row([
+            Cell::new(plain(&record.release.version)),
+            Cell::new(record.release.attempt),
+            truth(&outcome, Some(record.outcome == ReleaseOutcome::Completed)),
+            Cell::new(age(time(&record.ended), now)),
+            Cell::new(took(record)),
+            Cell::new(plain(&steps(record))),
+        ]);
+    }
+    filled(&table)
+}
+
+fn took(record: &ReleaseRecord) -> String {
+    match (time(&record.started), time(&record.ended)) {
+        (Some(started), Some(ended)) => format!("{} s", (ended - started).num_seconds()),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// Steps that took time, or the one that failed.
+fn steps(record: &ReleaseRecord) -> String {
+    if let Some(failure) = &record.failure {
+        return format!("{} failed: {}", failure.step, failure.message);
+    }
+    let long = record.steps.iter().filter(|step| step.seconds > 0);
+    long.map(|step| format!("{} {} s", step.step, step.seconds)).collect::<Vec<_>>().join(", ")
+}
+
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc())
+}
