@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::error::ErrorClass;
+use crate::{api::v1alpha1::ReleaseOutcome, error::ErrorClass};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -36,6 +36,11 @@ struct Readiness {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
     version: &'static str,
 }
@@ -52,6 +57,8 @@ pub struct Metrics {
     running: Gauge,
     tenants: Family<Readiness, Gauge>,
     leader: Gauge,
+    releases: Family<Ended, Counter>,
+    release_duration: Histogram,
 }
 
 impl Default for Metrics {
@@ -68,6 +75,8 @@ impl Default for Metrics {
             running: Gauge::default(),
             tenants: Family::default(),
             leader: Gauge::default(),
+            releases: Family::default(),
+            release_duration: Histogram::new([5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]),
         };
         metrics.register();
         metrics
@@ -98,6 +107,13 @@ impl Metrics {
         registry.register("reconciles_running", "Reconciles that run now", self.running.clone());
         registry.register("tenants", "Hospitals by state of their Ready condition", self.tenants.clone());
         registry.register("leader", "Whether this replica holds the lease", self.leader.clone());
+        registry.register("releases", "Ended releases by outcome", self.releases.clone());
+        registry.register_with_unit(
+            "release_duration",
+            "Time from the beginning of a release to its end",
+            Unit::Seconds,
+            self.release_duration.clone(),
+        );
         registry.register("build", "Version of the operator", Info::new(Build { version: env!("CARGO_PKG_VERSION") }));
     }
 
@@ -114,6 +130,14 @@ impl Metrics {
     /// Counts a watch that ended early.
     pub fn watch_restarted(&self, kind: &str, reason: &'static str) {
         self.watch_restarts.get_or_create(&Watched { kind: kind.to_owned(), reason }).inc();
+    }
+
+    /// Counts a release that has ended.
+    pub fn release_ended(&self, outcome: ReleaseOutcome, took: Option<Duration>) {
+        self.releases.get_or_create(&Ended { outcome: format!("{outcome:?}") }).inc();
+        if let Some(took) = took {
+            self.release_duration.observe(took.as_secs_f64());
+        }
     }
 
     /// How many hospitals wait.
@@ -191,6 +215,7 @@ mod tests {
         metrics.ready_changed(None, Some("True"));
         metrics.ready_changed(Some("True"), Some("False"));
         metrics.leading(true);
+        metrics.release_ended(ReleaseOutcome::RolledBack, Some(Duration::from_secs(20)));
         drop(metrics.reconcile());
         metrics.reconcile().finish(None);
         metrics.reconcile().finish(Some(ErrorClass::Transient));
@@ -207,6 +232,8 @@ mod tests {
             r#"his_operator_reconciles_total{result="cancelled"} 1"#,
             "his_operator_reconcile_duration_seconds_count 3",
             "his_operator_reconciles_running 0",
+            r#"his_operator_releases_total{outcome="RolledBack"} 1"#,
+            "his_operator_release_duration_seconds_sum 20",
             "his_operator_build_info",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

@@ -124,6 +124,7 @@ const PANELS: &[(&str, &str, &str)] = &[
         "sum by (kind, result) (rate(his_operator_writes_total{result!=\"ok\"}[5m]))",
         "{{kind}} {{result}}",
     ),
+    ("Releases per hour", "sum by (outcome) (increase(his_operator_releases_total[1h]))", "{{outcome}}"),
     ("Hospitals that wait", "max(his_operator_queue_depth)", "waiting"),
     ("Watches opened again per second", "sum by (kind) (rate(his_operator_watch_restarts_total[5m]))", "{{kind}}"),
 ];

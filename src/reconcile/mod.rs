@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use kube::{ResourceExt, runtime::controller::Action};
 
 use crate::{
-    api::v1alpha1::{HospitalTenant, HospitalTenantStatus},
+    api::v1alpha1::{HospitalTenant, HospitalTenantStatus, ReleaseOutcome},
     capabilities::release,
     cluster::{self, Caches, Writer},
     conditions::{READY, Reason, Rejection},
@@ -130,12 +130,40 @@ async fn publish(resource: &HospitalTenant, status: HospitalTenantStatus, ctx: &
     let after = ready(&status);
     let changed = before.as_ref().map(|(status, reason, _)| (status, reason)) != after.as_ref().map(|(s, r, _)| (s, r));
     ctx.writer.write_status(resource, &status).await?;
+    released(resource, &status, ctx).await?;
     let was_ready = before.is_some_and(|(status, ..)| status == "True");
     let news = |state: &str, reason: &str| {
         changed && (was_ready || state == "True" || UNDER_WAY.iter().all(|step| step.as_str() != reason))
     };
     if let Some((state, reason, message)) = after.filter(|(state, reason, _)| news(state, reason)) {
         ctx.writer.event(resource, state != "False", &reason, &message).await?;
+    }
+    Ok(())
+}
+
+/// Counts a release that has just ended, and tells of one that took the place of another. Why one was taken back is told by
+/// Ready.
+async fn released(resource: &HospitalTenant, status: &HospitalTenantStatus, ctx: &Context) -> Result<(), Error> {
+    let before = resource.status.as_ref().map(|status| &status.release);
+    let Some(ended) = status.release.history.first() else { return Ok(()) };
+    if before.is_some_and(|before| before.history.first() == Some(ended)) {
+        return Ok(());
+    }
+    let time = |text: &str| DateTime::parse_from_rfc3339(text).ok();
+    let took = time(&ended.started).zip(time(&ended.ended)).and_then(|(from, to)| (to - from).to_std().ok());
+    ctx.metrics.release_ended(ended.outcome, took);
+    let replaced =
+        before.and_then(|before| before.live.as_ref()).filter(|_| ended.outcome == ReleaseOutcome::Completed);
+    if let Some(old) = replaced {
+        let steps = ended.steps.iter().filter(|step| step.seconds > 0);
+        let steps: Vec<_> = steps.map(|step| format!("{} {} s", step.step, step.seconds)).collect();
+        let (new, old) = (&ended.release.version, &old.release.version);
+        let note = format!(
+            "version {new} has taken the place of version {old} after {} s: {}",
+            took.unwrap_or_default().as_secs(),
+            steps.join(", ")
+        );
+        ctx.writer.event(resource, true, "Released", &note).await?;
     }
     Ok(())
 }

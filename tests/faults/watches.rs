@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{
     actor::Fate,
     batch::{references, settled},
-    hospital::{Hospital, eventually, within},
+    hospital::{DEADLINE, Hospital, eventually, within},
     plan::Operation,
     shape::{compare, shape},
     stream::WatchFault,
@@ -96,7 +96,13 @@ fn a_kind_that_is_refused_for_ever_holds_up_nothing_but_itself() {
             proxy.watches.send_replace([("httproutes".to_owned(), WatchFault::Refused(code))].into());
             let newcomer = Hospital::named(world, &format!("routeless-{round}"));
             newcomer.create(json!({})).await;
-            newcomer.shows("ReleaseReady", "True", "Proved").await;
+            // Where users are led cannot be seen, so nobody claims that they have arrived. Everything else is there.
+            newcomer.sees(DEPLOYMENT, "cron").await;
+            eventually("the release waits for its route", DEADLINE, async || {
+                let message = newcomer.shows("ReleaseReady", "False", "Progressing").await;
+                if message.starts_with("Cutover") { Ok(()) } else { Err(message) }
+            })
+            .await;
             standing.api(SERVICE).delete("web", &DeleteParams::default()).await.unwrap();
             standing.sees(SERVICE, "web").await;
             proxy.watches.send_replace(BTreeMap::new());

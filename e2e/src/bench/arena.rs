@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::children::{self, Children, hospital_dir};
 use super::contestant::{CONCURRENCY, Contestant, Program};
 use super::trail::{Trail, now, seconds};
-use super::{clocked, clocked::Clocked, kro};
+use super::{clocked, clocked::Clocked, kro, kubelets};
 use crate::control_plane::{ControlPlane, free_port};
 use crate::parts::{self, Part};
 use crate::{paths, shell};
@@ -35,6 +35,8 @@ pub(super) struct Arena {
     hospitals: ApiResource,
     children: usize,
     pub trail: Trail,
+    /// Those who make pods run and routes accepted; they end with the arena.
+    kubelets: tokio::task::JoinSet<()>,
 }
 
 impl Arena {
@@ -47,9 +49,18 @@ impl Arena {
         let kubeconfig = plane.kubeconfig_for(contestant.user(), contestant.groups())?;
         let trail = Trail::of(&plane.audit_log(), contestant.user());
         let hospitals = children::resource(&contestant.hospital("any")?)?;
-        let arena =
-            Self { plane, dir, program: program.clone(), kubeconfig, hospitals, children: children.count(), trail };
+        let mut arena = Self {
+            plane,
+            dir,
+            program: program.clone(),
+            kubeconfig,
+            hospitals,
+            children: children.count(),
+            trail,
+            kubelets: tokio::task::JoinSet::new(),
+        };
         arena.prepare(children).await?;
+        arena.kubelets = kubelets::play(&arena.plane.client())?;
         Ok(arena)
     }
 

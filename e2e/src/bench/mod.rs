@@ -11,6 +11,7 @@ mod contestant;
 mod helm;
 mod judge;
 mod kro;
+mod kubelets;
 mod model;
 mod options;
 mod plot;

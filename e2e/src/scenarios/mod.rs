@@ -9,6 +9,7 @@ mod quiet;
 mod release;
 mod repair;
 mod served;
+mod teststand;
 mod upgrade;
 
 use std::{
@@ -29,9 +30,6 @@ use crate::{
 
 /// The operator, as the API server calls it.
 const OPERATOR: &str = "system:serviceaccount:his-operator-system:his-operator";
-/// Leaders that are killed while one hospital comes up: the lease of each has to end first, which takes its time.
-const KILLS: u32 = 3;
-const KILLS_IN_FULL: u32 = 20;
 
 /// Where scenarios play.
 pub struct Theatre {
@@ -41,8 +39,8 @@ pub struct Theatre {
     pub hospital: Hospital,
     /// A user's way in.
     pub access: Access,
-    /// Leaders to kill.
-    kills: u32,
+    /// Everything, instead of a sample.
+    full: bool,
 }
 
 impl std::fmt::Debug for Theatre {
@@ -79,6 +77,8 @@ const ALL: &[Scenario] = &[
         local: false,
         play: |t| Box::pin(release::taken_back(t)),
     },
+    Scenario { name: "releases in a row under load", local: false, play: |t| Box::pin(teststand::releases(t)) },
+    Scenario { name: "releases that fail", local: false, play: |t| Box::pin(teststand::failures(t)) },
     Scenario { name: "another operator comes and goes", local: false, play: |t| Box::pin(upgrade::and_back(t)) },
     Scenario { name: "a killed operator is replaced", local: false, play: |t| Box::pin(repair::operator_killed(t)) },
     Scenario { name: "leaders killed while a hospital comes up", local: true, play: |t| Box::pin(killed::often(t)) },
@@ -93,8 +93,7 @@ pub async fn run(site: Site, only: Option<&str>, full: bool) -> Result<Count> {
     let hospital = Hospital::st_elsewhere(&stage).await?;
     hospital.apply().await?;
     hospital.ready().await?;
-    let kills = if full { KILLS_IN_FULL } else { KILLS };
-    let theatre = Theatre { access: Access::to(&hospital, stage.site.gateway()), hospital, stage, kills };
+    let theatre = Theatre { access: Access::to(&hospital, stage.site.gateway()), hospital, stage, full };
     let mut count = Count::default();
     for scenario in ALL.iter().filter(|scenario| only.is_none_or(|only| scenario.name.contains(only))) {
         if scenario.local && !theatre.stage.site.is_local() {

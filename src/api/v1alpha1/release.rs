@@ -124,6 +124,9 @@ pub struct ReleaseStatus {
     /// The release that the spec asks for and that has failed; it is not tried again until the spec changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedRelease>,
+    /// Releases that have begun so far.
+    #[serde(default)]
+    pub count: i64,
     /// Ended releases, newest first (at most 10).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<ReleaseRecord>,
@@ -154,6 +157,8 @@ pub struct Rollout {
     pub colour: Colour,
     /// Which one it is.
     pub release: ReleaseIdentity,
+    /// Number among the hospital's releases, from 1.
+    pub number: i64,
     /// How far it has come. Written down before anything is done for the step.
     pub step: ReleaseStep,
     /// Since when (RFC 3339).
@@ -206,6 +211,8 @@ pub struct RefusedRelease {
 pub struct ReleaseRecord {
     /// Which one.
     pub release: ReleaseIdentity,
+    /// It was the hospital's so manieth.
+    pub number: i64,
     /// How it ended.
     pub outcome: ReleaseOutcome,
     /// When it began (RFC 3339).

@@ -20,7 +20,7 @@ pub fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
         let Verdict { proof, reason, message } = under_way(plan, rollout, input);
         return Verdict { proof, reason, message: format!("{message}; {serving}") };
     }
-    if plan.state.rollout.is_some() {
+    if plan.state.rollout.is_some() && plan.state.live.is_some() {
         return Verdict::failed(Reason::Progressing, format!("the pods that are not needed any more end; {serving}"));
     }
     if let Some(refused) = &state.refused {
@@ -55,7 +55,7 @@ fn under_way(plan: &Plan, rollout: &Rollout, input: Input<'_>) -> Verdict {
             None => progress("begins".to_owned()),
         },
         ReleaseStep::Expand => expand(plan, input),
-        ReleaseStep::Surge => pods(rollout, seen.new),
+        ReleaseStep::Surge => pods(rollout, seen.coming(&plan.state).clone()),
         ReleaseStep::Gate => match (&seen.check, &seen.new) {
             (_, Pods::Coming(_) | Pods::Broken(_)) => pods(rollout, seen.new),
             (Check::Failed(what), _) => Verdict::failed(Reason::GateFailed, what.clone()),

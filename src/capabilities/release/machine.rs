@@ -68,6 +68,13 @@ pub struct Seen {
     pub soak: TimeDelta,
 }
 
+impl Seen {
+    /// What the surge waits for. A first release comes up as a whole: there is no other that its workers could meet.
+    pub fn coming(&self, state: &ReleaseStatus) -> &Pods {
+        if state.live.is_none() && self.new == Pods::Complete { &self.background } else { &self.new }
+    }
+}
+
 /// The colour that the next release comes up in.
 pub fn idle_colour(state: &ReleaseStatus) -> Colour {
     match (&state.rollout, &state.live) {
@@ -120,7 +127,7 @@ fn turn(state: &ReleaseStatus, seen: &Seen, now: DateTime<Utc>) -> ReleaseStatus
         ReleaseStep::Surge => surge(state, seen, overdue, now),
         ReleaseStep::Gate => gate(state, seen, overdue, now),
         ReleaseStep::Cutover if seen.traffic == Some(rollout.colour) => at(state, ReleaseStep::Drain, now),
-        ReleaseStep::Cutover if overdue => {
+        ReleaseStep::Cutover if overdue && state.live.is_some() => {
             fail(state, Reason::RouteNotAccepted, "nobody leads users to the new pods", now)
         }
         ReleaseStep::Preflight | ReleaseStep::Cutover => state.clone(),
@@ -141,11 +148,12 @@ fn begin(state: &ReleaseStatus, seen: &Seen, now: DateTime<Utc>) -> ReleaseStatu
     let rollout = Rollout {
         colour: idle_colour(state),
         release: seen.wanted.clone(),
+        number: state.count.saturating_add(1),
         since: text(now),
         started: text(now),
         ..Rollout::default()
     };
-    ReleaseStatus { rollout: Some(rollout), refused: None, ..state.clone() }
+    ReleaseStatus { count: rollout.number, rollout: Some(rollout), refused: None, ..state.clone() }
 }
 
 /// The spec asks for something else in the midst of a release.
@@ -182,7 +190,7 @@ fn expand(state: &ReleaseStatus, seen: &Seen, now: DateTime<Utc>) -> ReleaseStat
 }
 
 fn surge(state: &ReleaseStatus, seen: &Seen, overdue: bool, now: DateTime<Utc>) -> ReleaseStatus {
-    match &seen.new {
+    match seen.coming(state) {
         Pods::Complete => at(state, ReleaseStep::Gate, now),
         Pods::Coming(what) | Pods::Broken(what) if overdue && state.live.is_some() => {
             fail(state, Reason::RolledBack, what, now)
@@ -256,13 +264,14 @@ fn end(
     let record = ReleaseRecord {
         steps: with_duration(&rollout, now),
         release: rollout.release,
+        number: rollout.number,
         outcome,
         started: rollout.started,
         ended: text(now),
         failure,
     };
     let history = std::iter::once(record).chain(state.history.iter().cloned()).take(HISTORY).collect();
-    ReleaseStatus { rollout: None, refused, history, live: state.live.clone() }
+    ReleaseStatus { rollout: None, refused, history, ..state.clone() }
 }
 
 fn at(state: &ReleaseStatus, step: ReleaseStep, now: DateTime<Utc>) -> ReleaseStatus {

@@ -123,8 +123,8 @@ impl Plan {
 
     /// Names of the Jobs that asked, or ask, the pods of the last release: their logs tell why it was taken back.
     fn gates(&self) -> Vec<String> {
-        let rollout = self.state.rollout.iter().map(|rollout| gate_of(&rollout.release, &rollout.started));
-        let ended = self.state.history.first().map(|record| gate_of(&record.release, &record.started));
+        let rollout = self.state.rollout.iter().map(|rollout| gate_of(&rollout.release, rollout.number));
+        let ended = self.state.history.first().map(|record| gate_of(&record.release, record.number));
         rollout.chain(ended).collect()
     }
 
@@ -199,11 +199,11 @@ pub fn serving_version(state: &ReleaseStatus) -> Option<&str> {
 fn check_name(tenant: &Tenant, state: &ReleaseStatus, wanted: &Candidate) -> Option<String> {
     let rollout = state.rollout.as_ref()?;
     let some = !check::checks(tenant, &wanted.parts, rollout.colour).is_empty();
-    some.then(|| gate_of(&rollout.release, &rollout.started))
+    some.then(|| gate_of(&rollout.release, rollout.number))
 }
 
-fn gate_of(release: &ReleaseIdentity, started: &str) -> String {
-    format!("{}-{}", workload::GATE, digest(&(&release.digest, started)))
+fn gate_of(release: &ReleaseIdentity, number: i64) -> String {
+    format!("{}-{}", workload::GATE, digest(&(&release.digest, number)))
 }
 
 /// While new pods are asked, and no longer, somebody else than the Gateway may reach them.

@@ -99,10 +99,16 @@ fn coloured(plan: &Plan, input: Input<'_>, release: &ReleaseIdentity, colour: Co
         .collect()
 }
 
-/// Workers, schedulers, and what is replaced in place: they follow when users have arrived.
+/// Workers, schedulers, and what is replaced in place: they follow when users have arrived, or at once where there is no
+/// release before that they could meet.
 fn background(plan: &Plan, input: Input<'_>) -> Vec<Desired> {
     let rollout = plan.state.rollout.as_ref();
-    let followed = rollout.filter(|rollout| matches!(rollout.step, ReleaseStep::Drain | ReleaseStep::Soak));
+    let first = plan.state.live.is_none();
+    let followed = rollout.filter(|rollout| match rollout.step {
+        ReleaseStep::Drain | ReleaseStep::Soak => true,
+        ReleaseStep::Surge | ReleaseStep::Gate | ReleaseStep::Cutover => first,
+        ReleaseStep::Preflight | ReleaseStep::Expand | ReleaseStep::Rollback => false,
+    });
     let live = plan.state.live.as_ref().map(|live| &live.release);
     let Some(release) = followed.map(|rollout| &rollout.release).or(live) else { return Vec::new() };
     let Some(candidate) = plan.candidate(release) else {

@@ -11,7 +11,7 @@ use super::{
     machine::{self, Check, Pods, Seen},
 };
 use crate::{
-    api::v1alpha1::{Colour, Component, LiveRelease, ReleaseIdentity, ReleaseStatus, ReleaseStep, Strategy},
+    api::v1alpha1::{Colour, Component, LiveRelease, ReleaseIdentity, ReleaseStatus, Strategy},
     capabilities::{
         Demand, Input,
         isolation::{QUOTA, mebibytes, millicores},
@@ -57,7 +57,7 @@ pub fn seen(plan: &Plan, input: Input<'_>) -> Seen {
         new: coloured(input, coming, colour),
         old: old.map_or(Pods::Complete, |live| coloured(input, &live.release, live.colour)),
         check: check(plan, input),
-        traffic: traffic(input),
+        traffic: traffic(input, state),
         background: background(input, coming),
         deadline: deadline(tenant),
         soak: soak(tenant),
@@ -172,19 +172,16 @@ fn check(plan: &Plan, input: Input<'_>) -> Check {
 }
 
 /// The colour that everybody leads users to: all Services, and the route where there is one.
-fn traffic(input: Input<'_>) -> Option<Colour> {
+fn traffic(input: Input<'_>, state: &ReleaseStatus) -> Option<Colour> {
     let atomic = input.tenant.application.components.iter().filter(|component| strategy(component) == Strategy::Atomic);
     let mut colours = atomic.map(|component| selected(input, &component.name));
-    let first = colours.next().unwrap_or_else(|| {
-        input.tenant.status.release.rollout.as_ref().map(|rollout| led_to(rollout.step, rollout.colour))
-    })?;
+    let first = match colours.next() {
+        Some(colour) => colour?,
+        // Without a component that users are led to, everybody follows at once.
+        None => super::traffic(state, input)?.colour,
+    };
     let same = colours.all(|colour| colour == Some(first));
     (same && route_follows(input, first)).then_some(first)
-}
-
-/// Without a component that users are led to, everybody follows at once.
-fn led_to(step: ReleaseStep, colour: Colour) -> Colour {
-    if step == ReleaseStep::Rollback { colour.other() } else { colour }
 }
 
 /// The colour in the selector of a component's own Service.
@@ -222,13 +219,25 @@ fn shortage(wanted: &Candidate, input: Input<'_>) -> Option<String> {
         demands.iter().map(|demand| each(demand).saturating_mul(i64::from(demand.pods))).fold(0, i64::saturating_add)
     };
     let needs = [
-        ("limits.cpu", i128::from(sum(|demand| millicores(&demand.cpu))) * 1_000_000, "CPU"),
-        ("limits.memory", i128::from(sum(|demand| mebibytes(&demand.memory))) * (1 << 20) * 1_000_000_000, "memory"),
-        ("pods", i128::from(sum(|_| 1)) * 1_000_000_000, "pods"),
+        ("limits.cpu", i128::from(sum(|demand| millicores(&demand.cpu))) * 1_000_000),
+        ("limits.memory", i128::from(sum(|demand| mebibytes(&demand.memory))) * (1 << 20) * 1_000_000_000),
+        ("pods", i128::from(sum(|_| 1)) * 1_000_000_000),
     ];
-    needs.into_iter().find_map(|(name, needed, what)| {
+    // What the spec says counts at once, not only when the quota controller has counted by it.
+    let asked = input.tenant.spec.isolation.as_ref().and_then(|isolation| isolation.quota.as_ref());
+    let bound = |name: &str| {
+        let asked = asked?;
+        let value = match name {
+            "limits.cpu" => asked.cpu.as_str().into(),
+            "limits.memory" => asked.memory.as_str().into(),
+            _ => asked.pods.into(),
+        };
+        amount(&value)
+    };
+    needs.into_iter().find_map(|(name, needed)| {
         let read = |of: &str| amount(field(quota, &format!("/status/{of}"))?.get(name)?);
-        let free = read("hard")?.saturating_sub(read("used")?);
-        (free < needed).then(|| format!("the quota has no room for {what} of the new pods beside the old ones"))
+        let free = bound(name).or_else(|| read("hard"))?.saturating_sub(read("used")?);
+        (free < needed)
+            .then(|| format!("{name} of the quota leaves no room for a second set of pods beside the one that serves"))
     })
 }

@@ -1,0 +1,186 @@
+//! Releases of a small application that says which version answers and fails as it is told to: many in a row under load, and
+//! one for each way to fail.
+
+mod load;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+use super::Theatre;
+use crate::demo::{
+    hospital::Hospital,
+    resources::{applications, apply, condition, is_true, set, tenants},
+};
+use load::{Door, Load, Report};
+
+const APPLICATION: &str = include_str!("application.yaml");
+const SERVER: &str = include_str!("server.py");
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
+/// Releases in a row.
+const RELEASES: usize = 3;
+const RELEASES_IN_FULL: usize = 20;
+/// So many requests each release may see, at the most.
+const MOST: u64 = 20_000;
+
+/// Ways to fail: part of the version's name, and the reason that the condition must give.
+const FAILURES: [(&str, &str); 6] = [
+    ("migration-fails", "MigrationFailed"),
+    ("migration-hangs", "MigrationFailed"),
+    ("crashes", "RolledBack"),
+    ("never-ready", "RolledBack"),
+    ("fails-its-gate", "GateFailed"),
+    // The migration has the image of its version.
+    ("image-missing", "MigrationFailed"),
+];
+
+/// A hospital with the test stand.
+struct Stand {
+    hospital: Hospital,
+    door: Door,
+}
+
+/// One release after the other, under load: nothing fails, and nobody sees anything but the two versions of the moment.
+pub async fn releases(theatre: &Theatre) -> Result<String> {
+    let count = if theatre.full { RELEASES_IN_FULL } else { RELEASES };
+    let versions: Vec<String> = (0..=count).map(|number| format!("v{number}")).collect();
+    let stand = Stand::open(theatre, "releases", &versions).await?;
+    let (mut mixed, mut sent) = (Vec::new(), 0);
+    for pair in versions.windows(2) {
+        let [old, new] = pair else { continue };
+        let load = Load::start(&stand.door, MOST);
+        let outcome = stand.release(new).await;
+        let report = load.end().await;
+        outcome?;
+        report.is_clean(&[old, new]).with_context(|| format!("release of {new}"))?;
+        sent += report.sent;
+        mixed.push(report.mixed(old, new));
+    }
+    stand.close(theatre).await?;
+    mixed.sort_unstable();
+    let at = |share: usize| mixed.get((mixed.len() * share / 100).min(mixed.len() - 1)).copied().unwrap_or_default();
+    Ok(format!(
+        "{count} releases, 0 of {sent} requests failed, no other version answered; both versions answered for {:.0?} (p50), {:.0?} (p99)",
+        at(50),
+        at(99)
+    ))
+}
+
+/// Each way to fail ends on the old version: no request fails, no user sees the new one, and the condition says why.
+pub async fn failures(theatre: &Theatre) -> Result<String> {
+    let versions: Vec<String> =
+        std::iter::once("good").chain(FAILURES.map(|(name, _)| name)).map(ToOwned::to_owned).collect();
+    let stand = Stand::open(theatre, "failures", &versions).await?;
+    let mut sent = 0;
+    for (version, reason) in FAILURES {
+        let load = Load::start(&stand.door, MOST);
+        let outcome = stand.refuses(version, reason).await;
+        let report: Report = load.end().await;
+        outcome.with_context(|| format!("release of {version}"))?;
+        report.is_clean(&["good"]).with_context(|| format!("release of {version}"))?;
+        sent += report.sent;
+        stand.choose("good").await?;
+        stand.serves("good").await?;
+    }
+    stand.no_room(theatre).await?;
+    stand.close(theatre).await?;
+    let names = FAILURES.map(|(name, _)| name).join(", ");
+    Ok(format!("{names}, quota-too-small: the old version served throughout, 0 of {sent} requests failed"))
+}
+
+impl Stand {
+    /// A hospital with the first of these versions.
+    async fn open(theatre: &Theatre, name: &str, versions: &[String]) -> Result<Self> {
+        let mut hospital = Hospital::named(&theatre.stage, &format!("{name}-{}", std::process::id())).await?;
+        hospital.application = application(&theatre.stage.images.gnuhealth.by_digest(), versions)?;
+        let first = versions.first().context("no version")?;
+        hospital.tenant = json!({
+            "apiVersion": "his-operator.io/v1alpha1",
+            "kind": "HospitalTenant",
+            "metadata": {"name": hospital.name},
+            "spec": {
+                "application": {"name": "teststand", "version": first},
+                "host": hospital.host,
+                "release": {"soakSeconds": 3, "deadlineSeconds": 20},
+            },
+        });
+        apply(&applications(&hospital.client), &hospital.application).await?;
+        apply(&tenants(&hospital.client), &hospital.tenant).await?;
+        hospital.ready().await?;
+        let door = Door { gateway: theatre.stage.site.gateway(), host: hospital.host.clone() };
+        Ok(Self { hospital, door })
+    }
+
+    async fn release(&self, version: &str) -> Result<()> {
+        self.choose(version).await?;
+        self.serves(version).await
+    }
+
+    async fn choose(&self, version: &str) -> Result<()> {
+        let mut tenant = self.hospital.tenant.clone();
+        set(&mut tenant, &["spec", "application", "version"], version.into());
+        apply(&tenants(&self.hospital.client), &tenant).await.map(drop)
+    }
+
+    async fn serves(&self, version: &str) -> Result<()> {
+        let done = |tenant: &DynamicObject| is_true(tenant, "Ready") && serving(tenant) == version;
+        self.hospital.until(&format!("releasing {version}"), PATIENCE, done).await.map(drop)
+    }
+
+    /// The release is taken back, for this reason.
+    async fn refuses(&self, version: &str, reason: &str) -> Result<()> {
+        self.choose(version).await?;
+        let refused = |tenant: &DynamicObject| {
+            let of_now = tenant.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
+            of_now == tenant.metadata.generation
+                && tenant.data.pointer("/status/release/refused").is_some()
+                && condition(tenant, "ReleaseReady").is_some_and(|(status, why, _)| status == "False" && why == reason)
+        };
+        let tenant = self.hospital.until(&format!("{version} is taken back"), PATIENCE, refused).await?;
+        let (.., message) = condition(&tenant, "ReleaseReady").unwrap_or_default();
+        ensure!(message.contains("version good serves"), "{message}");
+        ensure!(serving(&tenant) == "good", "status says that {} serves", serving(&tenant));
+        Ok(())
+    }
+
+    /// A release for which the quota has no room does not begin.
+    async fn no_room(&self, theatre: &Theatre) -> Result<()> {
+        let mut tenant = self.hospital.tenant.clone();
+        set(&mut tenant, &["spec", "isolation"], json!({"quota": {"cpu": "16", "memory": "8Gi", "pods": 4}}));
+        set(&mut tenant, &["spec", "application", "version"], "crashes".into());
+        apply(&tenants(&self.hospital.client), &tenant).await?;
+        let waits = |tenant: &DynamicObject| {
+            condition(tenant, "ReleaseReady").is_some_and(|(_, reason, _)| reason == "QuotaTooSmall")
+        };
+        self.hospital.until("a release without room does not begin", PATIENCE, waits).await?;
+        let pods = ["-n", &self.hospital.namespace, "get", "pods", "-l", "his-operator.io/colour", "-o", "name"];
+        let pods = theatre.kubectl(&pods).await?;
+        ensure!(pods.lines().count() == 2, "pods of another release came up: {pods}");
+        Ok(())
+    }
+
+    async fn close(&self, theatre: &Theatre) -> Result<()> {
+        let gone = ["delete", "ht", &self.hospital.name, "--wait=true", "--timeout=180s"];
+        theatre.kubectl(&gone).await?;
+        theatre.kubectl(&["delete", "happ", "teststand", "--wait=true"]).await.map(drop)
+    }
+}
+
+fn serving(tenant: &DynamicObject) -> &str {
+    tenant.data.pointer("/status/version").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn application(image: &str, versions: &[String]) -> Result<Value> {
+    let mut application: Value = serde_yaml_ng::from_str(APPLICATION).context("application.yaml is no YAML")?;
+    let missing = format!("his.local/missing@sha256:{}", "0".repeat(64));
+    let version = |name: &String| {
+        let image = if name == "image-missing" { &missing } else { image };
+        json!({"version": name, "images": {"python": image}})
+    };
+    set(&mut application, &["spec", "versions"], versions.iter().map(version).collect());
+    let file = application.pointer_mut("/spec/components/0/files/0/template").context("web has no file")?;
+    *file = SERVER.into();
+    Ok(application)
+}
