@@ -16,6 +16,7 @@ use std::{
 };
 
 use e2e::parts::{self, Part};
+use his_operator::api::v1alpha1::ReleaseOutcome;
 use his_operator::{generate::ALERTS, metrics::Metrics};
 use serde::Deserialize;
 use serde_json::Value;
@@ -256,6 +257,7 @@ fn series() -> BTreeSet<String> {
     metrics.wrote("apply", "Deployment", "ok");
     metrics.watch_restarted("Deployment", "gone");
     metrics.ready_changed(None, Some("True"));
+    metrics.release_ended(ReleaseOutcome::Completed, None);
     drop(metrics.reconcile());
     let text = metrics.text();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
