@@ -40,10 +40,14 @@ pub async fn deleted(theatre: &Theatre) -> Result<String> {
             "{count} children came back, {seen} (with two kubectl calls each); secrets kept their values"
         ));
     }
-    let answers = answers(&theatre.requests().await?, namespace);
-    if answers.len() < count {
-        bail!("{count} children were deleted, and the audit log has an answer to {} of them", answers.len());
-    }
+    // The API server writes its log a moment after it has answered.
+    let told = format!("the audit log has an answer to each of {count} deletions");
+    let (answers, _) = theatre
+        .eventually(&told, PATIENCE, || async {
+            let answers = answers(&theatre.requests().await?, namespace);
+            Ok((answers.len() >= count).then_some(answers))
+        })
+        .await?;
     let median = answers.get(answers.len() / 2).copied().unwrap_or_default();
     if median > Duration::from_secs(1) {
         bail!("the operator's answer to a deletion took {median:?} (median)");

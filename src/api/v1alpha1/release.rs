@@ -211,7 +211,7 @@ pub struct RefusedRelease {
 pub struct ReleaseRecord {
     /// Which one.
     pub release: ReleaseIdentity,
-    /// It was the hospital's so manieth.
+    /// Number among the hospital's releases, from 1.
     pub number: i64,
     /// How it ended.
     pub outcome: ReleaseOutcome,
