@@ -17,7 +17,7 @@ pub mod route;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    api::v1alpha1::PlatformDns,
+    api::v1alpha1::{HospitalTenantStatus, PlatformDns},
     conditions::{Rejection, Verdict, Verdicts},
     objects::{Desired, Kind, Observed},
     tenant::Tenant,
@@ -53,6 +53,8 @@ pub trait Capability {
     fn render(plan: &Self::Plan, input: Input<'_>, shared: &Contributions) -> Vec<Desired>;
     /// Judges by what was observed.
     fn assess(plan: &Self::Plan, input: Input<'_>) -> Verdict;
+    /// Writes down in status what the next pass or a person must know beside the verdict.
+    fn record(_plan: &Self::Plan, _input: Input<'_>, _status: &mut HospitalTenantStatus) {}
 }
 
 /// One end of a flow.

@@ -8,6 +8,7 @@ use super::{
     isolation::Isolation, network::Network, release::Release,
 };
 use crate::{
+    api::v1alpha1::HospitalTenantStatus,
     conditions::{Reason, Rejection, Verdict, Verdicts},
     objects::{Desired, Kind, kind},
 };
@@ -41,6 +42,8 @@ pub trait Planned: Send + Sync {
     fn render(&self, input: Input<'_>, shared: &Contributions) -> Vec<Desired>;
     /// See [`Capability::assess`].
     fn assess(&self, input: Input<'_>) -> Verdict;
+    /// See [`Capability::record`].
+    fn record(&self, input: Input<'_>, status: &mut HospitalTenantStatus);
 }
 
 struct Of<C: Capability>(C::Plan);
@@ -56,6 +59,10 @@ impl<C: Capability> Planned for Of<C> {
             Some(kind) if self.needs(*kind, input) => unsupported(*kind),
             _ => C::assess(&self.0, input),
         }
+    }
+
+    fn record(&self, input: Input<'_>, status: &mut HospitalTenantStatus) {
+        C::record(&self.0, input, status);
     }
 }
 

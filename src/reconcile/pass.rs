@@ -2,8 +2,8 @@
 //! `kubectl his plan` all run exactly this.
 
 use crate::{
-    api::v1alpha1::ReleaseStatus,
-    capabilities::{Contributions, Input, Planned, registry, release},
+    api::v1alpha1::HospitalTenantStatus,
+    capabilities::{Contributions, Input, Planned, registry},
     conditions::{Proof, Reason, Rejection, Verdict, Verdicts},
     objects::{Desired, Observed, covers},
     tenant::{Inputs, Tenant},
@@ -15,8 +15,6 @@ pub struct Pass {
     pub tenant: Tenant,
     /// What must exist, in order of application; each object stamped with its digest.
     pub desired: Vec<Desired>,
-    /// As they were judged before anything was written.
-    verdicts: Verdicts,
     plans: Vec<(&'static str, &'static str, Box<dyn Planned>)>,
 }
 
@@ -43,7 +41,7 @@ pub fn plan(inputs: &Inputs, observed: &Observed) -> Result<Pass, Rejection> {
     }
     let render = |(_, _, plan): &(_, _, Box<dyn Planned>)| plan.render(input, &shared);
     let desired = plans.iter().flat_map(render).map(stamped).collect();
-    Ok(Pass { tenant, desired, verdicts, plans })
+    Ok(Pass { tenant, desired, plans })
 }
 
 impl Pass {
@@ -59,15 +57,10 @@ impl Pass {
         self.plans.iter().map(judge).collect()
     }
 
-    /// Ended lifecycle jobs, by name.
-    pub fn finished(&self, observed: &Observed) -> Vec<crate::api::v1alpha1::FinishedJob> {
-        release::finished(Input { tenant: &self.tenant, observed })
-    }
-
-    /// What is written down of the release after this pass.
-    pub fn release(&self, observed: &Observed) -> ReleaseStatus {
-        let next = release::next(Input { tenant: &self.tenant, observed }, &self.verdicts);
-        next.unwrap_or_else(|| self.tenant.status.release.clone())
+    /// Writes down what every capability has to say beside its verdict.
+    pub fn record(&self, observed: &Observed, status: &mut HospitalTenantStatus) {
+        let input = Input { tenant: &self.tenant, observed };
+        self.plans.iter().for_each(|(_, _, plan)| plan.record(input, status));
     }
 
     fn unwritten(&self, capability: &str, observed: &Observed) -> Option<Verdict> {

@@ -4,14 +4,12 @@ use chrono::{DateTime, Utc};
 
 use super::pass::Pass;
 use crate::{
-    api::v1alpha1::{FinishedJob, HospitalTenant, HospitalTenantStatus, Relaxation},
+    api::v1alpha1::{HospitalTenant, HospitalTenantStatus, Relaxation},
     capabilities::{registry, release},
     conditions::{Proof, READY, RECONCILING, Reason, Rejection, STALLED, Verdict, Verdicts, condition, ready},
     objects::Observed,
     tenant::{Tenant, template::public_url},
 };
-
-const JOBS_KEPT: usize = 20;
 
 /// Status after a pass that was planned. `failure` is what the API server refused, if anything.
 pub fn planned(
@@ -25,12 +23,14 @@ pub fn planned(
     let verdicts = pass.assess(observed);
     let mut status = conditions(resource, &verdicts, tenant.now, failure, paused);
     status.namespace = Some(tenant.namespace.clone());
-    // Nothing is acted upon during a pause, so nothing moves.
-    status.release = if paused.is_some() { tenant.status.release.clone() } else { pass.release(observed) };
+    pass.record(observed, &mut status);
+    if paused.is_some() {
+        // Nothing is acted upon, so nothing moves.
+        status.release = tenant.status.release.clone();
+    }
     status.version = release::serving_version(&status.release).map(ToOwned::to_owned);
     status.url = Some(public_url(tenant));
     status.relaxations = relaxations(tenant);
-    status.jobs = newest(&tenant.status.jobs, &pass.finished(observed));
     status
 }
 
@@ -160,11 +160,4 @@ fn relaxations(tenant: &Tenant) -> Vec<Relaxation> {
 /// As written in the API.
 fn rule_name(rule: crate::api::v1alpha1::SecurityRule) -> String {
     serde_json::to_value(rule).ok().and_then(|name| name.as_str().map(ToOwned::to_owned)).unwrap_or_default()
-}
-
-/// Newest first: what was not known before comes before what was.
-fn newest(before: &[FinishedJob], all: &[FinishedJob]) -> Vec<FinishedJob> {
-    let new = all.iter().filter(|job| !before.iter().any(|known| known.name == job.name)).cloned();
-    let known = before.iter().filter_map(|known| all.iter().find(|job| job.name == known.name)).cloned();
-    new.chain(known).take(JOBS_KEPT).collect()
 }

@@ -176,11 +176,12 @@ impl Case {
         let mut inputs = self.inputs.clone();
         loop {
             let pass = pass::plan(&inputs, &self.observed)?;
-            let release = pass.release(&self.observed);
-            if release == pass.tenant.status.release {
+            let mut status = pass.tenant.status.clone();
+            pass.record(&self.observed, &mut status);
+            if status.release == pass.tenant.status.release {
                 return Ok(pass);
             }
-            Arc::make_mut(&mut inputs.tenant).status.get_or_insert_default().release = release;
+            Arc::make_mut(&mut inputs.tenant).status.get_or_insert_default().release = status.release;
         }
     }
 }

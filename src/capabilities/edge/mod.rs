@@ -1,7 +1,7 @@
 #![doc = include_str!("README.md")]
 
 use crate::{
-    api::v1alpha1::{Off, PlatformGateway},
+    api::v1alpha1::{Colour, Off, PlatformGateway},
     capabilities::{Capability, Contributions, Input, Peer, isolation::metadata, release, route},
     conditions::{Reason, Rejection, Verdict, Verdicts},
     foreign::gateway::{BackendReference, HttpRoute, HttpRouteSpec, Match, ParentReference, PathMatch, Rule},
@@ -37,7 +37,8 @@ impl Capability for Edge {
         if tenant.is_off("spec.edge.off", off(tenant))? {
             return Ok(Plan::Off);
         }
-        let rules = rules(input);
+        let shown = release::shown(input);
+        let rules = rules(tenant, shown);
         if rules.is_empty() {
             return Ok(Plan::Nowhere(Verdict::proved("the application has no public paths")));
         }
@@ -56,9 +57,8 @@ impl Capability for Edge {
                 shared.flow(from, Peer::component(&component.name), port.port, "users through the platform's Gateway");
             }
         }
-        let led = tenant.application.components.iter().any(|component| release::backend(input, component).is_some());
         // That the Gateway API is missing is told at once, not only when the route is due.
-        let due = led || !input.observed.serves(kind::HTTP_ROUTE);
+        let due = shown.is_some() || !input.observed.serves(kind::HTTP_ROUTE);
         Ok(if due { Plan::Routed(gateway, rules) } else { Plan::Waits })
     }
 
@@ -92,10 +92,10 @@ fn off(tenant: &Tenant) -> Option<&Off> {
 }
 
 /// Longest path first, so that people read them in the order in which they match.
-fn rules(input: Input<'_>) -> Vec<Rule> {
+fn rules(tenant: &Tenant, shown: Option<Colour>) -> Vec<Rule> {
     let mut rules: Vec<(String, Rule)> = Vec::new();
-    for component in &input.tenant.application.components {
-        let backend = release::backend(input, component).unwrap_or_else(|| component.name.clone());
+    for component in &tenant.application.components {
+        let backend = shown.map_or_else(|| component.name.clone(), |colour| release::backend(component, colour));
         for route in &component.routes {
             let Some(port) = component.ports.iter().find(|port| port.name == route.port) else { continue };
             let rule = Rule {

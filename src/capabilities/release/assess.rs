@@ -3,7 +3,7 @@
 use super::{
     Plan, StepKind,
     gate::Gate,
-    machine::{Check, Pods, Seen},
+    machine::{self, Check, Pods, Seen},
     seen, serving_version,
 };
 use crate::{
@@ -14,10 +14,11 @@ use crate::{
 
 /// The verdict on a release.
 pub fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
-    let state = plan.next(input);
+    let seen = seen::seen(plan, input);
+    let state = machine::next(&plan.state, &seen, input.tenant.now);
     let serving = serving(&state);
     if let Some(rollout) = &state.rollout {
-        let Verdict { proof, reason, message } = under_way(plan, rollout, input);
+        let Verdict { proof, reason, message } = under_way(plan, rollout, seen, input);
         return Verdict { proof, reason, message: format!("{message}; {serving}") };
     }
     if plan.state.rollout.is_some() && plan.state.live.is_some() {
@@ -46,8 +47,7 @@ fn serving(state: &ReleaseStatus) -> String {
     }
 }
 
-fn under_way(plan: &Plan, rollout: &Rollout, input: Input<'_>) -> Verdict {
-    let seen = seen::seen(plan, input);
+fn under_way(plan: &Plan, rollout: &Rollout, seen: Seen, input: Input<'_>) -> Verdict {
     let progress = |message: String| Verdict::failed(Reason::Progressing, format!("{}: {message}", rollout.step));
     match rollout.step {
         ReleaseStep::Preflight => match seen.shortage {

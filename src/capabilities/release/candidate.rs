@@ -9,7 +9,7 @@ use crate::{
 
 use super::{
     program::{self, Program},
-    render,
+    workload,
 };
 
 /// A component, ready to be rendered.
@@ -45,6 +45,23 @@ pub struct Candidate {
     pub identity: ReleaseIdentity,
     /// Its components.
     pub parts: Vec<Part>,
+}
+
+impl Candidate {
+    /// What users are led to, in two colours.
+    pub fn atomic(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter().filter(|part| part.strategy() == Strategy::Atomic)
+    }
+
+    /// Everything else.
+    pub fn others(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter().filter(|part| part.strategy() != Strategy::Atomic)
+    }
+}
+
+/// Components that users are led to, in two colours.
+pub fn atomic(tenant: &Tenant) -> impl Iterator<Item = &Component> {
+    tenant.application.components.iter().filter(|component| strategy(component) == Strategy::Atomic)
 }
 
 /// The release that the spec asks for.
@@ -89,7 +106,7 @@ fn candidate(tenant: &Tenant, attempt: i32, agent: &str) -> Result<Candidate, Re
         })
     };
     let parts = tenant.application.components.iter().map(part).collect::<Result<Vec<_>, _>>()?;
-    let pods: Vec<_> = parts.iter().map(|part| render::pods(tenant, part, agent)).collect();
+    let pods: Vec<_> = parts.iter().map(|part| workload::pods(tenant, part, agent)).collect();
     let identity = ReleaseIdentity {
         version: tenant.version.version.clone(),
         attempt,

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::candidate::Part;
+use super::candidate::{Candidate, Part};
 use crate::{
-    api::v1alpha1::{Colour, Probe, Strategy},
+    api::v1alpha1::{Colour, Probe},
     tenant::Tenant,
 };
 
@@ -49,12 +49,8 @@ pub enum Ask {
 
 /// The checks of one colour: the kubelet's questions, to each component's Service instead of a single pod. What only a
 /// program inside of the pod can answer was answered to the kubelet itself.
-pub fn checks(tenant: &Tenant, parts: &[Part], colour: Colour) -> Vec<Check> {
-    parts
-        .iter()
-        .filter(|part| part.strategy() == Strategy::Atomic)
-        .filter_map(|part| check(tenant, part, colour))
-        .collect()
+pub fn checks(tenant: &Tenant, candidate: &Candidate, colour: Colour) -> Vec<Check> {
+    candidate.atomic().filter_map(|part| check(tenant, part, colour)).collect()
 }
 
 fn check(tenant: &Tenant, part: &Part, colour: Colour) -> Option<Check> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kube::{ResourceExt, core::DynamicObject};
 
-use super::workload::GATE;
+use super::workload::is_gate;
 use crate::{
     api::v1alpha1::{FinishedJob, JobResult},
     capabilities::Input,
@@ -15,6 +15,7 @@ use crate::{
 
 /// Name of the ConfigMap that outlives the tenant.
 pub const LEDGER: &str = "release-ledger";
+const JOBS_KEPT: usize = 20;
 
 /// All ended jobs by name, and the names of those that have not ended.
 pub fn read(input: Input<'_>) -> (Vec<FinishedJob>, Vec<String>) {
@@ -25,7 +26,7 @@ pub fn read(input: Input<'_>) -> (Vec<FinishedJob>, Vec<String>) {
     }
     for (at, live) in &input.observed.objects {
         // The gate asks anew in every release.
-        if at.kind != kind::JOB || live.labels().get(names::COMPONENT).is_some_and(|component| component == GATE) {
+        if at.kind != kind::JOB || is_gate(live) {
             continue;
         }
         match result(live) {
@@ -38,6 +39,13 @@ pub fn read(input: Input<'_>) -> (Vec<FinishedJob>, Vec<String>) {
         }
     }
     (finished.into_values().collect(), running)
+}
+
+/// For status, newest first: what was not known before comes before what was.
+pub fn newest(before: &[FinishedJob], all: &[FinishedJob]) -> Vec<FinishedJob> {
+    let new = all.iter().filter(|job| !before.iter().any(|known| known.name == job.name)).cloned();
+    let known = before.iter().filter_map(|known| all.iter().find(|job| job.name == known.name)).cloned();
+    new.chain(known).take(JOBS_KEPT).collect()
 }
 
 /// `Succeeded 5.0.4` in the ledger.

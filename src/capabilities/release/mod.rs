@@ -16,8 +16,8 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     api::v1alpha1::{
-        Colour, Component, FinishedJob, Lifecycle, LiveRelease, ReleaseIdentity, ReleaseStatus, ReleaseStep, Step,
-        Strategy,
+        Colour, Component, FinishedJob, HospitalTenantStatus, Lifecycle, LiveRelease, ReleaseIdentity, ReleaseStatus,
+        ReleaseStep, Step, Strategy,
     },
     capabilities::{
         Capability, Contributions, Demand, Input, Peer, credentials::Credentials, database::DatabaseCapability,
@@ -96,6 +96,11 @@ impl Capability for Release {
     fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
         assess::assess(plan, input)
     }
+
+    fn record(plan: &Plan, input: Input<'_>, status: &mut HospitalTenantStatus) {
+        status.release = machine::next(&plan.state, &seen::seen(plan, input), input.tenant.now);
+        status.jobs = history::newest(&input.tenant.status.jobs, &history::read(input).0);
+    }
 }
 
 /// Where users are led, and what answers there.
@@ -108,11 +113,6 @@ pub struct Traffic<'a> {
 }
 
 impl Plan {
-    /// What is written down after this pass.
-    fn next(&self, input: Input<'_>) -> ReleaseStatus {
-        machine::next(&self.state, &seen::seen(self, input), input.tenant.now)
-    }
-
     /// A release that can be rendered.
     fn candidate(&self, release: &ReleaseIdentity) -> Option<&Candidate> {
         [Some(&self.wanted), self.live.as_ref()]
@@ -162,19 +162,17 @@ fn traffic<'a>(state: &'a ReleaseStatus, input: Input<'_>) -> Option<Traffic<'a>
     }
 }
 
-/// Name of the Service behind a component's public paths; absent while no release may be shown to users.
-pub fn backend(input: Input<'_>, component: &Component) -> Option<String> {
-    let state = seen::recovered(input);
-    let traffic = traffic(&state, input)?;
-    let atomic = strategy(component) == Strategy::Atomic;
-    Some(if atomic { check::service(&component.name, traffic.colour) } else { component.name.clone() })
+/// The colour that users are led to; absent while no release may be shown to them.
+pub fn shown(input: Input<'_>) -> Option<Colour> {
+    traffic(&seen::recovered(input), input).map(|traffic| traffic.colour)
 }
 
-/// What is written down of the release after this pass: the same for the same observation.
-pub fn next(input: Input<'_>, before: &Verdicts) -> Option<ReleaseStatus> {
-    // What it contributes was rendered already.
-    let plan = Release::plan(input, &mut Contributions::default(), before).ok()?;
-    Some(plan.next(input))
+/// Name of the Service behind a component's public paths while users are led to this colour.
+pub fn backend(component: &Component, colour: Colour) -> String {
+    match strategy(component) {
+        Strategy::Atomic => check::service(&component.name, colour),
+        Strategy::Rolling | Strategy::Recreate => component.name.clone(),
+    }
 }
 
 /// When time alone moves the release on.
@@ -198,7 +196,7 @@ pub fn serving_version(state: &ReleaseStatus) -> Option<&str> {
 /// Each release asks anew, also one that was here before.
 fn check_name(tenant: &Tenant, state: &ReleaseStatus, wanted: &Candidate) -> Option<String> {
     let rollout = state.rollout.as_ref()?;
-    let some = !check::checks(tenant, &wanted.parts, rollout.colour).is_empty();
+    let some = !check::checks(tenant, wanted, rollout.colour).is_empty();
     some.then(|| gate_of(&rollout.release, rollout.number))
 }
 
@@ -210,17 +208,12 @@ fn gate_of(release: &ReleaseIdentity, number: i64) -> String {
 fn contribute_gate(tenant: &Tenant, wanted: &Candidate, shared: &mut Contributions) {
     shared.identity(workload::GATE);
     shared.resolution(tenant, workload::GATE);
-    for part in wanted.parts.iter().filter(|part| part.strategy() == Strategy::Atomic) {
+    for part in wanted.atomic() {
         for port in &part.component.ports {
             let (from, to) = (Peer::component(workload::GATE), Peer::component(&part.component.name));
             shared.flow(from, to, port.port, "a release's checks of its new pods");
         }
     }
-}
-
-/// All ended lifecycle jobs, by name.
-pub fn finished(input: Input<'_>) -> Vec<FinishedJob> {
-    history::read(input).0
 }
 
 /// Names of the components and steps that use a dependency: those whose texts name a variable of its group, such as

@@ -11,23 +11,18 @@ use super::{
     seen, workload,
 };
 use crate::{
-    api::v1alpha1::{Colour, ReleaseIdentity, ReleaseStep, Strategy},
+    api::v1alpha1::{Colour, ReleaseIdentity, ReleaseStep},
     capabilities::{Capability, Input},
     names,
     objects::{Desired, Kind, Ref, kind},
 };
-
-pub use workload::pods;
 
 /// All objects of a release.
 pub fn all(plan: &Plan, input: Input<'_>) -> Vec<Desired> {
     let tenant = input.tenant;
     let mut desired = vec![Desired::Apply(workload::ledger(tenant, &plan.finished))];
     let gate_of_last = plan.gates();
-    let asked_before = |live: &DynamicObject| {
-        live.labels().get(names::COMPONENT).is_some_and(|component| component == workload::GATE)
-            && !gate_of_last.contains(&live.name_any())
-    };
+    let asked_before = |live: &DynamicObject| workload::is_gate(live) && !gate_of_last.contains(&live.name_any());
     desired.extend(kept(input, kind::JOB, |live| !asked_before(live)));
     desired.extend(step(plan, input));
     desired.extend(gate(plan, input));
@@ -67,7 +62,7 @@ fn gate(plan: &Plan, input: Input<'_>) -> Option<Desired> {
     let (name, rollout) = (plan.check.as_ref()?, plan.state.rollout.as_ref()?);
     let missing = input.observed.get(kind::JOB, &input.tenant.namespace, name).is_none();
     let due = rollout.step == ReleaseStep::Gate && missing;
-    let checks = check::checks(input.tenant, &plan.wanted.parts, rollout.colour);
+    let checks = check::checks(input.tenant, &plan.wanted, rollout.colour);
     due.then(|| Desired::Apply(workload::gate(input.tenant, name, &rollout.release.agent, &checks)))
 }
 
@@ -75,8 +70,8 @@ fn gate(plan: &Plan, input: Input<'_>) -> Option<Desired> {
 fn leading(plan: &Plan, input: Input<'_>) -> Vec<Desired> {
     let Some(traffic) = plan.traffic(input) else { return Vec::new() };
     let candidate = plan.candidate(traffic.release).unwrap_or(&plan.wanted);
-    let atomic = candidate.parts.iter().filter(|part| part.strategy() == Strategy::Atomic);
-    atomic.map(|part| Desired::Apply(workload::leading_service(input.tenant, part, traffic.colour))).collect()
+    let service = |part| Desired::Apply(workload::leading_service(input.tenant, part, traffic.colour));
+    candidate.atomic().map(service).collect()
 }
 
 /// One of the two copies of everything that users are led to.
@@ -92,8 +87,8 @@ fn coloured(plan: &Plan, input: Input<'_>, release: &ReleaseIdentity, colour: Co
         let current = before.and_then(|live| seen::current_replicas(input, &part.component.name, live.colour));
         current.map_or(part.replicas, |current| current.max(part.replicas))
     };
-    let atomic = candidate.parts.iter().filter(|part| part.strategy() == Strategy::Atomic);
-    atomic
+    candidate
+        .atomic()
         .flat_map(|part| workload::component(input.tenant, candidate, part, Some(colour), replicas(part)))
         .map(Desired::Apply)
         .collect()
@@ -121,8 +116,8 @@ fn background(plan: &Plan, input: Input<'_>) -> Vec<Desired> {
 }
 
 fn objects_of_background(candidate: &Candidate, input: Input<'_>) -> Vec<Desired> {
-    let others = candidate.parts.iter().filter(|part| part.strategy() != Strategy::Atomic);
-    let objects = others.flat_map(|part| workload::component(input.tenant, candidate, part, None, part.replicas));
+    let objects =
+        candidate.others().flat_map(|part| workload::component(input.tenant, candidate, part, None, part.replicas));
     objects.map(Desired::Apply).collect()
 }
 

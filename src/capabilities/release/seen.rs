@@ -5,7 +5,7 @@ use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
     Plan,
-    candidate::{Candidate, strategy},
+    candidate::{Candidate, atomic, strategy},
     check::service,
     history,
     machine::{self, Check, Pods, Seen},
@@ -86,8 +86,9 @@ pub fn recovered(input: Input<'_>) -> ReleaseStatus {
 
 /// Whether users can be led back: they are already, or every old pod is ready.
 pub fn can_take_over(input: Input<'_>, old: &LiveRelease) -> bool {
-    let atomic = input.tenant.application.components.iter().filter(|component| strategy(component) == Strategy::Atomic);
-    let led = atomic.filter_map(|component| selected(input, &component.name)).all(|colour| colour == old.colour);
+    let led = atomic(input.tenant)
+        .filter_map(|component| selected(input, &component.name))
+        .all(|colour| colour == old.colour);
     led || coloured(input, &old.release, old.colour) == Pods::Complete
 }
 
@@ -173,8 +174,7 @@ fn check(plan: &Plan, input: Input<'_>) -> Check {
 
 /// The colour that everybody leads users to: all Services, and the route where there is one.
 fn traffic(input: Input<'_>, state: &ReleaseStatus) -> Option<Colour> {
-    let atomic = input.tenant.application.components.iter().filter(|component| strategy(component) == Strategy::Atomic);
-    let mut colours = atomic.map(|component| selected(input, &component.name));
+    let mut colours = atomic(input.tenant).map(|component| selected(input, &component.name));
     let first = match colours.next() {
         Some(colour) => colour?,
         // Without a component that users are led to, everybody follows at once.
@@ -198,9 +198,8 @@ fn route_follows(input: Input<'_>, colour: Colour) -> bool {
             || !input.observed.serves(kind::HTTP_ROUTE)
             || !has_routes(input.tenant);
     };
-    let atomic: Vec<_> =
-        input.tenant.application.components.iter().filter(|c| strategy(c) == Strategy::Atomic).collect();
-    let leads = |backend: &str| atomic.iter().all(|component| backend != service(&component.name, colour.other()));
+    let leads =
+        |backend: &str| atomic(input.tenant).all(|component| backend != service(&component.name, colour.other()));
     route::backends(live).iter().all(|backend| leads(backend)) && route::accepted(live, "users").proof == Proof::Proved
 }
 
@@ -213,8 +212,7 @@ fn has_routes(tenant: &Tenant) -> bool {
 /// What the quota lacks for a second set of pods.
 fn shortage(wanted: &Candidate, input: Input<'_>) -> Option<String> {
     let quota = input.observed.get(kind::RESOURCE_QUOTA, &input.tenant.namespace, QUOTA)?;
-    let atomic = wanted.parts.iter().filter(|part| part.strategy() == Strategy::Atomic);
-    let demands: Vec<Demand> = atomic.map(|part| super::demand(&part.program, part.replicas)).collect();
+    let demands: Vec<Demand> = wanted.atomic().map(|part| super::demand(&part.program, part.replicas)).collect();
     let sum = |each: fn(&Demand) -> i64| {
         demands.iter().map(|demand| each(demand).saturating_mul(i64::from(demand.pods))).fold(0, i64::saturating_add)
     };

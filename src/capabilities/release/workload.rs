@@ -12,6 +12,7 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
+use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
     Release,
@@ -39,6 +40,11 @@ const JOB_TTL_SECONDS: i32 = 86_400;
 pub const GATE: &str = "gate";
 /// Most seconds that the checks may take together.
 const GATE_SECONDS: i64 = 300;
+
+/// Whether it belongs to the Job that asks the new pods.
+pub fn is_gate(live: &DynamicObject) -> bool {
+    live.labels().get(names::COMPONENT).is_some_and(|component| component == GATE)
+}
 
 /// Everything of one component, in one colour if it has colours.
 pub fn component(
