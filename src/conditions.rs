@@ -127,6 +127,8 @@ reasons! {
     QuotaTooSmall => "Raise spec.isolation.quota of the tenant, or remove it.",
     /// New pods did not pass the application's own checks; the old version serves.
     GateFailed => "The old version serves. Read the log of the Job named in the message, correct the cause, then raise spec.release.attempt, or set the old version again.",
+    /// Requests of the kind that users send failed while a release came in; the old version serves.
+    RequestsFailing => "The old version serves. Read the log of the pods named in the message, correct the cause, then raise spec.release.attempt, or set the old version again.",
     /// A release was taken back; the old version serves.
     RolledBack => "The old version serves. Look at what the message names, correct the cause, then raise spec.release.attempt, or set the old version again.",
     /// A version stands for other images than before.

@@ -22,8 +22,14 @@ pub const CAPABILITY: &str = "his-operator.io/capability";
 
 /// Which of the two copies of a component a pod is. The only part of a selector that differs between them.
 pub const COLOUR: &str = "his-operator.io/colour";
+/// Response header of the route with the colour that answers; the prober reads it.
+pub const COLOUR_HEADER: &str = "his-colour";
 /// Digest of the release that a Deployment was made for.
 pub const RELEASE: &str = "his-operator.io/release";
+
+/// Marks pods of the agent whose termination message is a report
+/// (<https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>).
+pub const REPORTS: &str = "his-operator.io/reports";
 
 /// Marks objects that hold patient data or what is needed to read it: never pruned, never deleted by the operator.
 pub const RETAIN: &str = "his-operator.io/retain";

@@ -129,6 +129,7 @@ fn every_reason_to_refuse_has_a_case() {
         Reason::MigrationFailed,
         Reason::QuotaTooSmall,
         Reason::GateFailed,
+        Reason::RequestsFailing,
         Reason::RolledBack,
         Reason::PodsFailing,
         Reason::RouteNotAccepted,

@@ -119,6 +119,8 @@ fn named() -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("CAPABILITY", names::CAPABILITY.to_owned()),
         ("COLOUR", names::COLOUR.to_owned()),
+        ("COLOUR_HEADER", names::COLOUR_HEADER.to_owned()),
+        ("REPORTS", names::REPORTS.to_owned()),
         ("RELEASE", names::RELEASE.to_owned()),
         ("COMPONENT", names::COMPONENT.to_owned()),
         ("APP_VERSION", names::APP_VERSION.to_owned()),

@@ -16,7 +16,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::template::find;
-use crate::capabilities::release::check::{Ask, Check};
+use crate::{
+    api::v1alpha1::Colour,
+    capabilities::release::check::{Ask, Check},
+    names,
+};
 
 /// Most of an answer that is read.
 const LONGEST_ANSWER: usize = 1 << 20;
@@ -62,6 +66,9 @@ pub enum Failure {
     /// Another status than a GET may have.
     #[error("the answer has status {0}, not 200 to 399")]
     NotFine(StatusCode),
+    /// The server's own fault.
+    #[error("the answer has status {0}")]
+    Broken(StatusCode),
     /// Another status.
     #[error("the answer has status {0}, not 200")]
     Status(StatusCode),
@@ -73,17 +80,24 @@ pub enum Failure {
     Unexpected,
 }
 
+/// What an answer says of where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The copy of the application that answered, where the route says so.
+    pub colour: Option<Colour>,
+}
+
 /// Asks once.
-pub async fn ask(check: &Check) -> Result<(), Failure> {
+pub async fn ask(check: &Check) -> Result<Answer, Failure> {
     let late = Failure::TimedOut { port: check.port, seconds: check.timeout_seconds };
     tokio::time::timeout(Duration::from_secs(check.timeout_seconds), exchange(check)).await.unwrap_or(Err(late))
 }
 
-async fn exchange(check: &Check) -> Result<(), Failure> {
+async fn exchange(check: &Check) -> Result<Answer, Failure> {
     let port = check.port;
     let stream = TcpStream::connect((check.host.as_str(), port));
     let Some(request) = request(check)? else {
-        return stream.await.map(drop).map_err(|source| Failure::Connect { port, source });
+        return stream.await.map(|_| Answer { colour: None }).map_err(|source| Failure::Connect { port, source });
     };
     let stream = stream.await.map_err(|source| Failure::Connect { port, source })?;
     let (mut sender, connection) =
@@ -95,21 +109,24 @@ async fn exchange(check: &Check) -> Result<(), Failure> {
     match &check.ask {
         Ask::RpcPost { .. } if status != StatusCode::OK => return Err(Failure::Status(status)),
         Ask::Http { .. } if !(200..400).contains(&status.as_u16()) => return Err(Failure::NotFine(status)),
-        Ask::RpcPost { .. } | Ask::Http { .. } | Ask::Tcp => {}
+        Ask::Reach { .. } if status.is_server_error() => return Err(Failure::Broken(status)),
+        Ask::RpcPost { .. } | Ask::Http { .. } | Ask::Reach { .. } | Ask::Tcp => {}
     }
+    let header = answer.headers().get(names::COLOUR_HEADER).and_then(|value| value.to_str().ok());
+    let colour = header.and_then(Colour::parse);
     let body = read(port, answer.into_body()).await?;
     let expected = match &check.ask {
         Ask::RpcPost { expect, .. } => expect.as_deref().unwrap_or_default(),
-        Ask::Http { .. } | Ask::Tcp => "",
+        Ask::Http { .. } | Ask::Reach { .. } | Ask::Tcp => "",
     };
-    find(&body, expected.as_bytes()).map(|_| ()).ok_or(Failure::Unexpected)
+    find(&body, expected.as_bytes()).map(|_| Answer { colour }).ok_or(Failure::Unexpected)
 }
 
 /// The HTTP request, where there is one.
 fn request(check: &Check) -> Result<Option<Request<String>>, Failure> {
     let (path, request, body) = match &check.ask {
         Ask::Tcp => return Ok(None),
-        Ask::Http { path } => (path, Request::get(path), String::new()),
+        Ask::Http { path } | Ask::Reach { path } => (path, Request::get(path), String::new()),
         Ask::RpcPost { path, body, .. } => {
             (path, Request::post(path).header(CONTENT_TYPE, "application/json"), body.clone())
         }

@@ -57,7 +57,7 @@ pub enum Failure {
     },
 }
 
-fn parse(text: &str) -> Result<Check, serde_json::Error> {
+pub(super) fn parse(text: &str) -> Result<Check, serde_json::Error> {
     serde_json::from_str(text)
 }
 

@@ -8,6 +8,7 @@ pub mod ask;
 pub mod gate;
 pub mod prepare;
 pub mod probe;
+pub mod prober;
 mod template;
 
 use std::{
@@ -34,6 +35,8 @@ enum Command {
     Probe(Probe),
     /// Ask the new pods of a release, before users do.
     Gate(gate::Gate),
+    /// Ask as users do while they are led to other pods, and report what was seen.
+    Prober(prober::Prober),
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,6 +54,8 @@ enum Error {
     Probe(#[from] ask::Failure),
     #[error(transparent)]
     Gate(#[from] gate::Failure),
+    #[error(transparent)]
+    Prober(#[from] prober::Failure),
 }
 
 /// Runs the agent with the arguments of this process.
@@ -70,6 +75,7 @@ fn run(command: &Command) -> Result<(), Error> {
         Command::Prepare(arguments) => arguments.run()?,
         Command::Probe(Probe::RpcPost(question)) => question.run()?,
         Command::Gate(gate) => gate.run()?,
+        Command::Prober(prober) => prober.run()?,
     }
     Ok(())
 }

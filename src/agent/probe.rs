@@ -38,6 +38,6 @@ impl RpcPost {
             timeout_seconds: self.timeout,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Start)?;
-        runtime.block_on(ask(&check))
+        runtime.block_on(ask(&check)).map(drop)
     }
 }

@@ -59,6 +59,8 @@ pub struct Pod<'a> {
     pub termination_seconds: i64,
     /// `Always`, or `Never` for Jobs.
     pub restart_policy: &'static str,
+    /// An agent whose termination message is a report.
+    pub reports: bool,
     /// Annotations of the pod.
     pub annotations: BTreeMap<String, String>,
 }
@@ -73,6 +75,9 @@ impl Pod<'_> {
         }
         if let Some(version) = self.version {
             labels.insert(names::APP_VERSION.to_owned(), version.to_owned());
+        }
+        if self.reports {
+            labels.insert(names::REPORTS.to_owned(), "true".to_owned());
         }
         let annotations = (!self.annotations.is_empty()).then(|| self.annotations.clone());
         let metadata = ObjectMeta { labels: Some(labels), annotations, ..ObjectMeta::default() };

@@ -15,13 +15,13 @@ use kube::{ResourceExt, core::DynamicObject};
 use super::{
     doors::Doors,
     packed::Packed,
-    pods,
+    pods::{self, Sight, Sights},
     tenants::{Definition, Tenants},
 };
 use crate::{
     api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant},
     names,
-    objects::{Kind, Observed, Problem, Ref, kind::NAMESPACE, kind::Watch},
+    objects::{Kind, Observed, Ref, kind::NAMESPACE, kind::Watch},
 };
 
 /// What follows from an event.
@@ -65,7 +65,7 @@ pub(super) struct Index {
     objects: BTreeMap<String, BTreeMap<(Kind, String), Entry>>,
     platforms: BTreeMap<String, Arc<HospitalPlatform>>,
     applications: BTreeMap<String, Arc<HospitalApplication>>,
-    problems: BTreeMap<String, BTreeMap<String, Vec<Problem>>>,
+    pods: Sights,
     /// CRDs whose kind the API server has listed for us.
     served: BTreeSet<String>,
     pub(super) doors: Doors,
@@ -222,44 +222,25 @@ impl Index {
         if changed { Effects::wake(self.tenants.names()) } else { Effects::default() }
     }
 
-    /// A pod was seen; only what keeps it from running is kept.
+    /// A pod was seen; only what keeps it from running and what it reports is kept.
     pub(super) fn pod(&mut self, pod: &Pod) -> Effects {
-        let Some(tenant) = pods::tenant_of(pod) else { return Effects::default() };
-        self.pod_problems(tenant, pod.metadata.name.as_deref().unwrap_or_default(), pods::problems(pod))
+        self.see(pod, Sight::of(pod))
     }
 
     /// A pod has gone.
     pub(super) fn pod_gone(&mut self, pod: &Pod) -> Effects {
+        self.see(pod, Sight::default())
+    }
+
+    fn see(&mut self, pod: &Pod, sight: Sight) -> Effects {
         let Some(tenant) = pods::tenant_of(pod) else { return Effects::default() };
-        self.pod_problems(tenant, pod.metadata.name.as_deref().unwrap_or_default(), Vec::new())
+        let news = self.pods.see(tenant, pod.metadata.name.as_deref().unwrap_or_default(), sight);
+        if news { Effects::wake([tenant.to_owned()].into()) } else { Effects::default() }
     }
 
     /// Pods that a complete list did not contain have gone.
     pub(super) fn retain_pods(&mut self, seen: &BTreeSet<Key>) -> Effects {
-        let mut wake = BTreeSet::new();
-        self.problems.retain(|tenant, pods| {
-            let before = pods.len();
-            pods.retain(|pod, _| seen.contains(&(names::namespace(tenant), pod.clone())));
-            if pods.len() < before {
-                wake.insert(tenant.clone());
-            }
-            !pods.is_empty()
-        });
-        Effects::wake(wake)
-    }
-
-    fn pod_problems(&mut self, tenant: &str, pod: &str, problems: Vec<Problem>) -> Effects {
-        let before = self.problems.get(tenant).and_then(|pods| pods.get(pod));
-        if before.map_or(problems.is_empty(), |before| *before == problems) {
-            return Effects::default();
-        }
-        let pods = self.problems.entry(tenant.to_owned()).or_default();
-        if problems.is_empty() {
-            pods.remove(pod);
-        } else {
-            pods.insert(pod.to_owned(), problems);
-        }
-        Effects::wake([tenant.to_owned()].into())
+        Effects::wake(self.pods.retain(seen))
     }
 
     /// A platform was seen (`Some`) or has gone.
@@ -353,13 +334,8 @@ impl Index {
             platform: self.platforms.get(platform).cloned(),
             application: self.applications.get(&tenant.spec.application.name).cloned(),
             taken_hosts: self.tenants.taken(tenant),
-            problems: self
-                .problems
-                .get(&name)
-                .into_iter()
-                .flatten()
-                .flat_map(|(_, problems)| problems.clone())
-                .collect(),
+            problems: self.pods.problems(&name),
+            reports: self.pods.reports(&name),
         }
     }
 }

@@ -1,12 +1,91 @@
-//! Pods reduced to what keeps them from running.
+//! Pods reduced to what keeps them from running, and to what the agent reports.
 //!
-//! Guarantees: pure; never repeats what a container wrote (its termination message may hold its last log lines).
+//! Guarantees: pure; never repeats what a container of the application wrote (its termination message may hold its last log
+//! lines). The agent's own reports are taken only from pods of Jobs that the operator has marked.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::DateTime;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
-use crate::{names, objects::Problem};
+use super::index::Key;
+use crate::{
+    names,
+    objects::{Problem, Report},
+};
 
 const LONGEST: usize = 240;
+/// What the kubelet keeps of a termination message.
+const LONGEST_REPORT: usize = 4096;
+
+/// What is kept of a pod.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sight {
+    problems: Vec<Problem>,
+    report: Option<Report>,
+}
+
+impl Sight {
+    /// Of a pod that is there.
+    pub(super) fn of(pod: &Pod) -> Self {
+        Self { problems: problems(pod), report: report(pod) }
+    }
+}
+
+/// Pods with something to tell, by tenant and name.
+#[derive(Debug, Default)]
+pub(super) struct Sights(BTreeMap<String, BTreeMap<String, Sight>>);
+
+impl Sights {
+    /// Keeps what was seen; tells whether that is news.
+    pub(super) fn see(&mut self, tenant: &str, pod: &str, sight: Sight) -> bool {
+        let nothing = Sight::default();
+        if *self.0.get(tenant).and_then(|pods| pods.get(pod)).unwrap_or(&nothing) == sight {
+            return false;
+        }
+        let pods = self.0.entry(tenant.to_owned()).or_default();
+        if sight == nothing {
+            pods.remove(pod);
+        } else {
+            pods.insert(pod.to_owned(), sight);
+        }
+        true
+    }
+
+    /// Forgets pods that a complete list did not contain; tells whose.
+    pub(super) fn retain(&mut self, seen: &BTreeSet<Key>) -> BTreeSet<String> {
+        let mut concerned = BTreeSet::new();
+        self.0.retain(|tenant, pods| {
+            let before = pods.len();
+            pods.retain(|pod, _| seen.contains(&(names::namespace(tenant), pod.clone())));
+            if pods.len() < before {
+                concerned.insert(tenant.clone());
+            }
+            !pods.is_empty()
+        });
+        concerned
+    }
+
+    /// What keeps a tenant's pods from running.
+    pub(super) fn problems(&self, tenant: &str) -> Vec<Problem> {
+        self.0.get(tenant).into_iter().flatten().flat_map(|(_, sight)| sight.problems.clone()).collect()
+    }
+
+    /// What a tenant's agents report.
+    pub(super) fn reports(&self, tenant: &str) -> Vec<Report> {
+        self.0.get(tenant).into_iter().flatten().filter_map(|(_, sight)| sight.report.clone()).collect()
+    }
+}
+
+/// What an agent reports at its end: the termination message of a Job's pod that is marked to report.
+fn report(pod: &Pod) -> Option<Report> {
+    pod.metadata.labels.as_ref()?.get(names::REPORTS)?;
+    let job = pod.metadata.owner_references.iter().flatten().find(|owner| owner.kind == "Job")?;
+    let ended = pod.status.as_ref()?.container_statuses.as_ref()?.first()?.state.as_ref()?.terminated.as_ref()?;
+    let text = ended.message.clone().filter(|text| text.len() <= LONGEST_REPORT)?;
+    let at = DateTime::from_timestamp(ended.finished_at.as_ref()?.0.as_second(), 0)?;
+    Some(Report { job: job.name.clone(), ended: at, text })
+}
 
 /// The tenant that a pod belongs to. A label outside the tenant's own namespace proves nothing.
 pub(super) fn tenant_of(pod: &Pod) -> Option<&str> {
@@ -15,7 +94,7 @@ pub(super) fn tenant_of(pod: &Pod) -> Option<&str> {
 }
 
 /// What keeps this pod from running; empty when nothing does.
-pub(super) fn problems(pod: &Pod) -> Vec<Problem> {
+fn problems(pod: &Pod) -> Vec<Problem> {
     let label = |name| pod.metadata.labels.as_ref().and_then(|labels| labels.get(name)).cloned().unwrap_or_default();
     let component = label(names::COMPONENT);
     let name = pod.metadata.name.clone().unwrap_or_default();
@@ -163,6 +242,54 @@ mod tests {
             json!({}),
         );
         assert!(!format!("{:?}", problems(&pod(status))).contains("Jane"));
+    }
+
+    fn agent(change: impl FnOnce(&mut Value)) -> Pod {
+        let mut pod = json!({
+            "metadata": {
+                "name": "asks-1", "namespace": "his-st-elsewhere",
+                "labels": {"his-operator.io/tenant": "st-elsewhere", "his-operator.io/reports": "true"},
+                "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "asks", "uid": "1"}],
+            },
+            "status": {"containerStatuses": [{
+                "name": "asks", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": 0, "finishedAt": "2030-01-31T18:00:00Z", "message": "{\"a\":1}"}},
+            }]},
+        });
+        change(&mut pod);
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn an_agent_of_a_job_reports_at_its_end() {
+        let said = report(&agent(|_| {})).unwrap();
+        assert_eq!((said.job.as_str(), said.text.as_str()), ("asks", "{\"a\":1}"));
+        assert_eq!(said.ended.to_rfc3339(), "2030-01-31T18:00:00+00:00");
+    }
+
+    #[test]
+    fn nobody_else_reports() {
+        let changes: [fn(&mut Value); 4] = [
+            |pod| pod["metadata"]["labels"] = json!({"his-operator.io/tenant": "st-elsewhere"}),
+            |pod| pod["metadata"]["ownerReferences"][0]["kind"] = json!("ReplicaSet"),
+            |pod| pod["status"]["containerStatuses"][0]["state"] = json!({"running": {}}),
+            |pod| {
+                pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = json!("x".repeat(4097));
+            },
+        ];
+        for change in changes {
+            assert_eq!(report(&agent(change)), None);
+        }
+    }
+
+    #[test]
+    fn only_news_is_news_and_what_has_gone_is_forgotten() {
+        let mut sights = Sights::default();
+        assert!(sights.see("st-elsewhere", "asks-1", Sight::of(&agent(|_| {}))));
+        assert!(!sights.see("st-elsewhere", "asks-1", Sight::of(&agent(|_| {}))));
+        assert_eq!(sights.reports("st-elsewhere").len(), 1);
+        assert_eq!(sights.retain(&BTreeSet::new()), BTreeSet::from(["st-elsewhere".to_owned()]));
+        assert_eq!(sights.reports("st-elsewhere"), []);
     }
 
     #[test]

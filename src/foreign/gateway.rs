@@ -47,8 +47,38 @@ pub struct ParentReference {
 pub struct Rule {
     /// Paths.
     pub matches: Vec<Match>,
+    /// What is changed on the way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<Filter>,
     /// Services.
     pub backend_refs: Vec<BackendReference>,
+}
+
+/// Sets headers of answers (`ResponseHeaderModifier`).
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Filter {
+    /// `ResponseHeaderModifier`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The headers.
+    pub response_header_modifier: HeaderModifier,
+}
+
+/// Headers of answers.
+#[derive(Clone, Debug, Serialize)]
+pub struct HeaderModifier {
+    /// Headers that replace those of the same name.
+    pub set: Vec<Header>,
+}
+
+/// A header.
+#[derive(Clone, Debug, Serialize)]
+pub struct Header {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: String,
 }
 
 /// A path.

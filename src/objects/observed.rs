@@ -25,6 +25,17 @@ pub struct Problem {
     pub message: String,
 }
 
+/// What a program of ours that ran to its end has to say.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Report {
+    /// Name of the Job that it ran for.
+    pub job: String,
+    /// When it ended.
+    pub ended: DateTime<Utc>,
+    /// JSON, as its program wrote it.
+    pub text: String,
+}
+
 /// Everything that one reconcile of one tenant may look at.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
@@ -40,6 +51,8 @@ pub struct Observed {
     pub taken_hosts: BTreeMap<String, String>,
     /// Pods of the tenant that cannot start.
     pub problems: Vec<Problem>,
+    /// Reports of the tenant's agent Jobs whose pods are still there.
+    pub reports: Vec<Report>,
 }
 
 impl Observed {
@@ -52,6 +65,11 @@ impl Observed {
     /// Whether the API server serves this kind.
     pub fn serves(&self, kind: Kind) -> bool {
         kind.crd.is_none_or(|crd| self.crds.contains(crd))
+    }
+
+    /// The last report of a Job.
+    pub fn report_of(&self, job: &str) -> Option<&Report> {
+        self.reports.iter().filter(|report| report.job == job).max_by_key(|report| report.ended)
     }
 
     /// First problem of a component, for its condition's message.

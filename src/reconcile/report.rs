@@ -125,6 +125,7 @@ fn needs_a_person(reason: Reason) -> bool {
         Reason::InitFailed
             | Reason::MigrationFailed
             | Reason::GateFailed
+            | Reason::RequestsFailing
             | Reason::RolledBack
             | Reason::QuotaTooSmall
             | Reason::Unsupported

@@ -15,6 +15,7 @@ pub fn check(spec: &HospitalPlatformSpec) -> Result<(), Rejection> {
         label("spec.gateway.namespace", &gateway.namespace)?;
         label("spec.gateway.podsNamespace", &gateway.pods_namespace)?;
         labels("spec.gateway.podLabels", &gateway.pod_labels)?;
+        gateway.inside.as_ref().map_or(Ok(()), |inside| label("spec.gateway.inside.service", &inside.service))?;
         gateway.section_name.as_ref().map_or(Ok(()), |name| subdomain("spec.gateway.sectionName", name))?;
     }
     if let Some(dns) = &spec.dns {
@@ -38,7 +39,10 @@ fn label(field: &str, text: &str) -> Result<(), Rejection> {
     if is_label(text, 63) {
         return Ok(());
     }
-    refused(field, format!("{text:?} is no name of a namespace; use lower case letters, digits and dashes, at most 63"))
+    refused(
+        field,
+        format!("{text:?} is no name of a namespace or Service; use lower case letters, digits and dashes, at most 63"),
+    )
 }
 
 fn subdomain(field: &str, text: &str) -> Result<(), Rejection> {

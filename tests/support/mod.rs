@@ -29,7 +29,7 @@ use his_operator::{
     api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant, HospitalTenantStatus},
     capabilities::kinds,
     conditions::Rejection,
-    objects::{Kind, Observed, Problem, Ref},
+    objects::{Kind, Observed, Problem, Ref, Report},
     reconcile::pass::{self, Pass},
     settings::Settings,
     tenant::Inputs,
@@ -65,6 +65,9 @@ pub struct Seen {
     /// Pods that do not start.
     #[serde(default)]
     pub problems: Vec<SeenProblem>,
+    /// What agents report: Job, and JSON.
+    #[serde(default)]
+    pub reports: BTreeMap<String, Value>,
     /// What happened before: versions that were asked for one after the other, and what became of them.
     #[serde(default)]
     pub settled: Vec<Settled>,
@@ -138,6 +141,7 @@ impl Case {
             application: (!seen.missing.contains("application")).then(|| Arc::new(application)),
             taken_hosts: seen.taken_hosts.clone(),
             problems: seen.problems.iter().map(problem).collect(),
+            reports: seen.reports.iter().map(report).collect(),
             ..Observed::default()
         };
         let mut case = Self { inputs: inputs(tenant), observed, seen };
@@ -303,6 +307,10 @@ pub fn address(object: &Value) -> Option<Ref> {
 /// Label of a live object.
 pub fn label<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
     object.labels().get(key).map(String::as_str)
+}
+
+fn report((job, said): (&String, &Value)) -> Report {
+    Report { job: job.clone(), ended: now(), text: said.to_string() }
 }
 
 fn problem(seen: &SeenProblem) -> Problem {

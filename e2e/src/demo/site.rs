@@ -132,6 +132,8 @@ fn local_platform(gateway: u16) -> Value {
                 "podsNamespace": "envoy-gateway-system",
                 "podLabels": {"app.kubernetes.io/managed-by": "envoy-gateway"},
                 "public": {"scheme": "http", "port": gateway},
+                // Envoy Gateway adds 10000 to listener ports below 1024.
+                "inside": {"service": "hospitals", "port": 80, "podPort": 10080},
             },
             "dns": {"namespace": "kube-system", "podLabels": {"k8s-app": "kube-dns"}, "port": 5353},
             "floors": {"replicas": 2},

@@ -79,6 +79,11 @@ const ALL: &[Scenario] = &[
     },
     Scenario { name: "releases in a row under load", local: false, play: |t| Box::pin(teststand::releases(t)) },
     Scenario { name: "releases that fail", local: false, play: |t| Box::pin(teststand::failures(t)) },
+    Scenario {
+        name: "releases that fail under users",
+        local: false,
+        play: |t| Box::pin(teststand::failures_under_users(t)),
+    },
     Scenario { name: "another operator comes and goes", local: false, play: |t| Box::pin(upgrade::and_back(t)) },
     Scenario { name: "a killed operator is replaced", local: false, play: |t| Box::pin(repair::operator_killed(t)) },
     Scenario { name: "leaders killed while a hospital comes up", local: true, play: |t| Box::pin(killed::often(t)) },

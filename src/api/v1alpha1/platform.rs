@@ -47,7 +47,7 @@ pub struct HospitalPlatformSpec {
 /// A Gateway and the pods behind it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(cel)]
+#[x_kube(cel, validation = Rule::new("!has(self.inside) || (has(self.public) && self.public.scheme == 'http')").message("inside needs public.scheme http: the prober speaks no TLS; remove inside where users come over https").field_path(".inside"))]
 pub struct PlatformGateway {
     /// Name of the Gateway.
     #[schemars(length(min = 1, max = 253))]
@@ -67,6 +67,26 @@ pub struct PlatformGateway {
     /// Scheme and port that users see, for example `https://` and no port. Absent: https on 443.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public: Option<PublicAddress>,
+    /// How pods of the cluster reach the listener, so that releases can be watched through it as users see them. Absent:
+    /// releases are not watched, and their history does not say how many requests failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inside: Option<InsideAddress>,
+}
+
+/// How the Gateway is reached from inside of the cluster, in plain HTTP.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct InsideAddress {
+    /// Name of the Service before the Gateway's pods, in `podsNamespace`.
+    #[schemars(length(min = 1, max = 63))]
+    pub service: String,
+    /// Port of that Service that leads to the listener of the hospitals, in plain HTTP.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// Port of the Gateway's pods behind it: network policies see this one.
+    #[schemars(range(min = 1, max = 65535))]
+    pub pod_port: i32,
 }
 
 /// How the Gateway is seen from outside.

@@ -225,6 +225,30 @@ pub struct ReleaseRecord {
     /// Why it did not come in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<ReleaseFailure>,
+    /// What users met meanwhile. Absent: nobody watched, or it is not known yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<ReleaseEvidence>,
+}
+
+/// What users met while they were led to other pods, by requests that went their way through the front door.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseEvidence {
+    /// Requests sent.
+    pub requests: i64,
+    /// Requests that had no good answer.
+    pub failed: i64,
+    /// Good answers of the pods that served before.
+    pub old: i64,
+    /// Good answers of the new pods.
+    pub new: i64,
+    /// Milliseconds in which both answered, by the time at which requests were sent. 0: one instant divides them.
+    pub mixed_milliseconds: i64,
+    /// Milliseconds between two requests; nothing shorter is seen.
+    pub interval_milliseconds: i64,
+    /// So many failed in a row of time that the release had to be taken back.
+    #[serde(default)]
+    pub breached: bool,
 }
 
 /// How a release ended.

@@ -172,6 +172,7 @@ fn instance(input: Input<'_>, database: &Database, spec: &EmbeddedDatabase, imag
         volumes: volumes(database),
         termination_seconds: SHUTDOWN_SECONDS,
         restart_policy: "Always",
+        reports: false,
         annotations: BTreeMap::from([("his-operator.io/files".to_owned(), digest(&FILES))]),
     };
     let set = StatefulSet {

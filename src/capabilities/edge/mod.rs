@@ -4,7 +4,11 @@ use crate::{
     api::v1alpha1::{Colour, Off, PlatformGateway},
     capabilities::{Capability, Contributions, Input, Peer, isolation::metadata, release, route},
     conditions::{Reason, Rejection, Verdict, Verdicts},
-    foreign::gateway::{BackendReference, HttpRoute, HttpRouteSpec, Match, ParentReference, PathMatch, Rule},
+    foreign::gateway::{
+        BackendReference, Filter, Header, HeaderModifier, HttpRoute, HttpRouteSpec, Match, ParentReference, PathMatch,
+        Rule,
+    },
+    names,
     objects::{Desired, Kind, Object, kind},
     tenant::{Tenant, template::public_url},
 };
@@ -100,6 +104,7 @@ fn rules(tenant: &Tenant, shown: Option<Colour>) -> Vec<Rule> {
             let Some(port) = component.ports.iter().find(|port| port.name == route.port) else { continue };
             let rule = Rule {
                 matches: vec![Match { path: PathMatch { kind: "PathPrefix".to_owned(), value: route.path.clone() } }],
+                filters: shown.filter(|_| release::has_colours(component)).map(colour_header).into_iter().collect(),
                 backend_refs: vec![BackendReference {
                     group: String::new(),
                     kind: "Service".to_owned(),
@@ -113,6 +118,12 @@ fn rules(tenant: &Tenant, shown: Option<Colour>) -> Vec<Rule> {
     }
     rules.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
     rules.into_iter().map(|(_, rule)| rule).collect()
+}
+
+/// Answers say which of the two copies they come from.
+fn colour_header(colour: Colour) -> Filter {
+    let header = Header { name: names::COLOUR_HEADER.to_owned(), value: colour.as_str().to_owned() };
+    Filter { kind: "ResponseHeaderModifier".to_owned(), response_header_modifier: HeaderModifier { set: vec![header] } }
 }
 
 fn http_route(tenant: &Tenant, gateway: &PlatformGateway, rules: &[Rule]) -> Object {

@@ -3,7 +3,7 @@
 use super::{
     Plan, StepKind,
     gate::Gate,
-    machine::{self, Check, Pods, Seen},
+    machine::{self, Check, Pods, Seen, Watch},
     seen, serving_version,
 };
 use crate::{
@@ -59,6 +59,9 @@ fn under_way(plan: &Plan, rollout: &Rollout, seen: Seen, input: Input<'_>) -> Ve
         ReleaseStep::Gate => match (&seen.check, &seen.new) {
             (_, Pods::Coming(_) | Pods::Broken(_)) => pods(rollout, seen.new),
             (Check::Failed(what), _) => Verdict::failed(Reason::GateFailed, what.clone()),
+            (Check::Passed, Pods::Complete) if seen.watch == Watch::Coming => {
+                progress("the prober that watches the front door starts".to_owned())
+            }
             (Check::Running | Check::Passed, Pods::Complete) => progress("the application's checks run".to_owned()),
         },
         ReleaseStep::Cutover => progress(format!("users are led to the {} pods", rollout.colour)),

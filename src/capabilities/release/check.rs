@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::candidate::{Candidate, Part};
 use crate::{
-    api::v1alpha1::{Colour, Probe},
+    api::v1alpha1::{Colour, Component, Probe, Route},
     tenant::Tenant,
 };
 
@@ -33,6 +33,11 @@ pub enum Ask {
         /// Absolute path.
         path: String,
     },
+    /// GET that must answer, whatever it says of the one who asks: anything below 500.
+    Reach {
+        /// Absolute path.
+        path: String,
+    },
     /// Connection that must open.
     Tcp,
     /// POST of JSON whose answer must be 200 and contain a text.
@@ -54,17 +59,68 @@ pub fn checks(tenant: &Tenant, candidate: &Candidate, colour: Colour) -> Vec<Che
 }
 
 fn check(tenant: &Tenant, part: &Part, colour: Colour) -> Option<Check> {
-    let probes = &part.program.probes;
-    let mut asked = [&probes.readiness, &probes.startup, &probes.liveness].into_iter().flatten();
-    let (probe, (port, ask)) = asked.find_map(|probe| Some((probe, ask(probe)?)))?;
+    let (port, ask, timeout_seconds) = asked(part).next()?;
     let port = part.component.ports.iter().find(|declared| declared.name == *port)?.port;
     Some(Check {
         host: service(&part.component.name, colour),
         port: u16::try_from(port).ok()?,
         authority: tenant.spec.host.clone(),
         ask,
-        timeout_seconds: probe.timeout_seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(3),
+        timeout_seconds,
     })
+}
+
+/// What the kubelet asks a component: port, question, seconds.
+fn asked(part: &Part) -> impl Iterator<Item = (&String, Ask, u64)> {
+    let probes = &part.program.probes;
+    let asked = [&probes.readiness, &probes.startup, &probes.liveness].into_iter().flatten();
+    asked.filter_map(|probe| {
+        let (port, ask) = ask(probe)?;
+        Some((port, ask, probe.timeout_seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(3)))
+    })
+}
+
+/// Questions through the front door, one for each component that users are led to: the kubelet's, where its path is public,
+/// otherwise whether the public path answers at all. None where the platform does not say how pods reach the front door.
+pub fn front_door(tenant: &Tenant, candidate: &Candidate) -> Vec<Check> {
+    let Some(gateway) = &tenant.platform.gateway else { return Vec::new() };
+    let Some(inside) = &gateway.inside else { return Vec::new() };
+    let check = |part: &Part| {
+        let component = &part.component;
+        let of_kubelet = asked(part).find(|(port, ask, _)| {
+            let route = path(ask).and_then(|path| leads_to(tenant, path));
+            route.is_some_and(|(leads, route)| leads.name == component.name && route.port == **port)
+        });
+        let public = component.routes.first().map(|route| (Ask::Reach { path: route.path.clone() }, 3));
+        let (ask, timeout_seconds) = of_kubelet.map(|(_, ask, seconds)| (ask, seconds)).or(public)?;
+        Some(Check {
+            host: format!("{}.{}.svc", inside.service, gateway.pods_namespace),
+            port: u16::try_from(inside.port).ok()?,
+            authority: tenant.spec.host.clone(),
+            ask,
+            timeout_seconds,
+        })
+    };
+    candidate.atomic().filter_map(check).collect()
+}
+
+fn path(ask: &Ask) -> Option<&str> {
+    match ask {
+        Ask::Http { path } | Ask::Reach { path } | Ask::RpcPost { path, .. } => Some(path),
+        Ask::Tcp => None,
+    }
+}
+
+/// The component that the route leads a path to: the longest prefix by whole segments decides.
+fn leads_to<'a>(tenant: &'a Tenant, path: &str) -> Option<(&'a Component, &'a Route)> {
+    let path = path.split('?').next().unwrap_or_default();
+    let below = |prefix: &str| {
+        let prefix = prefix.trim_end_matches('/');
+        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let components = tenant.application.components.iter();
+    let routes = components.flat_map(|component| component.routes.iter().map(move |route| (component, route)));
+    routes.filter(|(_, route)| below(&route.path)).max_by_key(|(_, route)| route.path.len())
 }
 
 fn ask(probe: &Probe) -> Option<(&String, Ask)> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kube::{ResourceExt, core::DynamicObject};
 
-use super::workload::is_gate;
+use super::asking::is_asking;
 use crate::{
     api::v1alpha1::{FinishedJob, JobResult},
     capabilities::Input,
@@ -26,7 +26,7 @@ pub fn read(input: Input<'_>) -> (Vec<FinishedJob>, Vec<String>) {
     }
     for (at, live) in &input.observed.objects {
         // The gate asks anew in every release.
-        if at.kind != kind::JOB || is_gate(live) {
+        if at.kind != kind::JOB || is_asking(live) {
             continue;
         }
         match result(live) {

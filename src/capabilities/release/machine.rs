@@ -9,8 +9,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use super::gate::{Gate, StepKind};
 use crate::{
     api::v1alpha1::{
-        Colour, LiveRelease, RefusedRelease, ReleaseFailure, ReleaseIdentity, ReleaseOutcome, ReleaseRecord,
-        ReleaseStatus, ReleaseStep, Rollout, StepDuration,
+        Colour, LiveRelease, RefusedRelease, ReleaseEvidence, ReleaseFailure, ReleaseIdentity, ReleaseOutcome,
+        ReleaseRecord, ReleaseStatus, ReleaseStep, Rollout, StepDuration,
     },
     conditions::Reason,
 };
@@ -43,6 +43,27 @@ pub enum Check {
     Failed(String),
 }
 
+/// Who watches the front door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// Nobody can, or nothing serves yet.
+    Nobody,
+    /// The prober is on its way.
+    Coming,
+    /// The prober asks.
+    Asking,
+    /// The prober has ended; what it has seen, if that is known.
+    Ended(Option<ReleaseEvidence>),
+}
+
+impl Watch {
+    fn breached(&self) -> Option<String> {
+        let Self::Ended(Some(evidence)) = self else { return None };
+        let ReleaseEvidence { requests, failed, .. } = evidence;
+        evidence.breached.then(|| format!("{failed} of {requests} requests through the front door failed"))
+    }
+}
+
 /// What is seen of the world.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -62,6 +83,10 @@ pub struct Seen {
     pub traffic: Option<Colour>,
     /// Workers, schedulers and what is replaced in place, of the release that is coming in.
     pub background: Pods,
+    /// Who watches while users are led to the new pods.
+    pub watch: Watch,
+    /// What was seen during the last release that has ended, with its number.
+    pub seen_of_last: Option<(i64, ReleaseEvidence)>,
     /// How long surge and gate may take.
     pub deadline: TimeDelta,
     /// How long the old pods stay.
@@ -88,11 +113,21 @@ pub fn idle_colour(state: &ReleaseStatus) -> Colour {
 pub fn next(before: &ReleaseStatus, seen: &Seen, now: DateTime<Utc>) -> ReleaseStatus {
     let mut state = before.clone();
     for _ in 0..TURNS {
-        let after = turn(&state, seen, now);
+        let after = with_evidence(turn(&state, seen, now), seen.seen_of_last.as_ref());
         if after == state {
             break;
         }
         state = after;
+    }
+    state
+}
+
+/// What the prober has seen is often known only after the release has ended.
+fn with_evidence(mut state: ReleaseStatus, seen: Option<&(i64, ReleaseEvidence)>) -> ReleaseStatus {
+    if let (Some(last), Some((number, evidence))) = (state.history.first_mut(), seen)
+        && last.number == *number
+    {
+        last.evidence.get_or_insert_with(|| evidence.clone());
     }
     state
 }
@@ -118,6 +153,9 @@ fn turn(state: &ReleaseStatus, seen: &Seen, now: DateTime<Utc>) -> ReleaseStatus
         && let Some(next) = superseded(state, rollout, seen, now)
     {
         return next;
+    }
+    if let Some(what) = seen.watch.breached().filter(|_| may_go_back(state, rollout, seen)) {
+        return fail(state, Reason::RequestsFailing, &what, now);
     }
     let overdue =
         limit(rollout.step, seen.deadline, seen.soak).is_some_and(|limit| now >= parse(&rollout.since) + limit);
@@ -201,7 +239,10 @@ fn surge(state: &ReleaseStatus, seen: &Seen, overdue: bool, now: DateTime<Utc>) 
 
 fn gate(state: &ReleaseStatus, seen: &Seen, overdue: bool, now: DateTime<Utc>) -> ReleaseStatus {
     match (&seen.check, &seen.new) {
-        (Check::Passed, Pods::Complete) => at(state, ReleaseStep::Cutover, now),
+        (Check::Passed, Pods::Complete) if seen.watch != Watch::Coming => at(state, ReleaseStep::Cutover, now),
+        (Check::Passed, Pods::Complete) if overdue && state.live.is_some() => {
+            fail(state, Reason::GateFailed, "the prober that watches the front door did not start", now)
+        }
         (Check::Failed(what), _) if state.live.is_some() => fail(state, Reason::GateFailed, what, now),
         // Nothing serves that could go on: what failed is told, and tried again by the next attempt.
         (Check::Failed(what), _) => {
@@ -237,6 +278,13 @@ fn settle(state: &ReleaseStatus, rollout: &Rollout, seen: &Seen, overdue: bool, 
     }
 }
 
+/// Whether failing requests are a reason to lead users back, and there is somewhere to lead them.
+fn may_go_back(state: &ReleaseStatus, rollout: &Rollout, seen: &Seen) -> bool {
+    let watched =
+        matches!(rollout.step, ReleaseStep::Gate | ReleaseStep::Cutover | ReleaseStep::Drain | ReleaseStep::Soak);
+    watched && state.live.is_some() && seen.old == Pods::Complete
+}
+
 fn rolled_back(state: &ReleaseStatus, rollout: &Rollout, seen: &Seen, now: DateTime<Utc>) -> ReleaseStatus {
     let Some(live) = &state.live else { return end(state, ReleaseOutcome::RolledBack, rollout.failure.clone(), now) };
     if seen.traffic == Some(live.colour) {
@@ -269,6 +317,7 @@ fn end(
         started: rollout.started,
         ended: text(now),
         failure,
+        evidence: None,
     };
     let history = std::iter::once(record).chain(state.history.iter().cloned()).take(HISTORY).collect();
     ReleaseStatus { rollout: None, refused, history, ..state.clone() }

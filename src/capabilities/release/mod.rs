@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+mod asking;
 mod assess;
 mod candidate;
 pub mod check;
@@ -23,7 +24,7 @@ use crate::{
         Capability, Contributions, Demand, Input, Peer, credentials::Credentials, database::DatabaseCapability,
     },
     conditions::{Proof, Rejection, Verdict, Verdicts},
-    objects::{Desired, Kind, digest, kind},
+    objects::{Desired, Kind, kind},
     tenant::{Tenant, database::Mode},
 };
 use candidate::{Candidate, Part, strategy};
@@ -51,6 +52,8 @@ pub struct Plan {
     waits_for: Option<(&'static str, String)>,
     /// Name of the Job that asks the new pods, if there is anything to ask.
     check: Option<String>,
+    /// Name of the Job that watches the front door meanwhile, if that is possible.
+    prober: Option<String>,
 }
 
 impl Capability for Release {
@@ -82,11 +85,9 @@ impl Capability for Release {
         };
         let other = state.live.as_ref().filter(|live| live.release.digest != wanted.identity.digest);
         let live = other.and_then(|live| candidate::again(tenant, &live.release));
-        let check = check_name(tenant, &state, &wanted);
-        if matches!(step_of(&state), Some(ReleaseStep::Surge | ReleaseStep::Gate)) {
-            contribute_gate(tenant, &wanted, shared);
-        }
-        Ok(Plan { state, wanted, live, gate, step, finished, waits_for: waits_for(tenant, before), check })
+        let (check, prober) = (check_name(tenant, &state, &wanted), prober_name(input, &state, &wanted));
+        contribute_askers(input, &state, &wanted, prober.as_deref(), shared);
+        Ok(Plan { state, wanted, live, gate, step, finished, waits_for: waits_for(tenant, before), check, prober })
     }
 
     fn render(plan: &Plan, input: Input<'_>, _: &Contributions) -> Vec<Desired> {
@@ -121,11 +122,12 @@ impl Plan {
             .find(|candidate| candidate.identity.digest == release.digest)
     }
 
-    /// Names of the Jobs that asked, or ask, the pods of the last release: their logs tell why it was taken back.
-    fn gates(&self) -> Vec<String> {
-        let rollout = self.state.rollout.iter().map(|rollout| gate_of(&rollout.release, rollout.number));
-        let ended = self.state.history.first().map(|record| gate_of(&record.release, record.number));
-        rollout.chain(ended).collect()
+    /// Names of the Jobs that asked, or ask, in the last release: their logs tell why it was taken back.
+    fn asking(&self) -> Vec<String> {
+        let rollout = self.state.rollout.iter().map(|rollout| (&rollout.release, rollout.number));
+        let ended = self.state.history.first().map(|record| (&record.release, record.number));
+        let jobs = |(release, number)| [asking::GATE, asking::PROBER].map(|job| asking::name(job, release, number));
+        rollout.chain(ended).flat_map(jobs).collect()
     }
 
     fn step_of_rollout(&self) -> Option<ReleaseStep> {
@@ -167,6 +169,11 @@ pub fn shown(input: Input<'_>) -> Option<Colour> {
     traffic(&seen::recovered(input), input).map(|traffic| traffic.colour)
 }
 
+/// Whether there are two copies of a component during a release.
+pub fn has_colours(component: &Component) -> bool {
+    strategy(component) == Strategy::Atomic
+}
+
 /// Name of the Service behind a component's public paths while users are led to this colour.
 pub fn backend(component: &Component, colour: Colour) -> String {
     match strategy(component) {
@@ -197,22 +204,36 @@ pub fn serving_version(state: &ReleaseStatus) -> Option<&str> {
 fn check_name(tenant: &Tenant, state: &ReleaseStatus, wanted: &Candidate) -> Option<String> {
     let rollout = state.rollout.as_ref()?;
     let some = !check::checks(tenant, wanted, rollout.colour).is_empty();
-    some.then(|| gate_of(&rollout.release, rollout.number))
+    some.then(|| asking::name(asking::GATE, &rollout.release, rollout.number))
 }
 
-fn gate_of(release: &ReleaseIdentity, number: i64) -> String {
-    format!("{}-{}", workload::GATE, digest(&(&release.digest, number)))
+/// There is something to watch where users are led from one version to another, on a way that pods can go too.
+fn prober_name(input: Input<'_>, state: &ReleaseStatus, wanted: &Candidate) -> Option<String> {
+    let rollout = state.rollout.as_ref().filter(|_| state.live.is_some())?;
+    let some = seen::is_routed(input) && !check::front_door(input.tenant, wanted).is_empty();
+    some.then(|| asking::name(asking::PROBER, &rollout.release, rollout.number))
 }
 
-/// While new pods are asked, and no longer, somebody else than the Gateway may reach them.
-fn contribute_gate(tenant: &Tenant, wanted: &Candidate, shared: &mut Contributions) {
-    shared.identity(workload::GATE);
-    shared.resolution(tenant, workload::GATE);
-    for part in wanted.atomic() {
-        for port in &part.component.ports {
-            let (from, to) = (Peer::component(workload::GATE), Peer::component(&part.component.name));
-            shared.flow(from, to, port.port, "a release's checks of its new pods");
-        }
+/// What the Jobs that ask may reach, while they do.
+fn contribute_askers(
+    input: Input<'_>,
+    state: &ReleaseStatus,
+    wanted: &Candidate,
+    prober: Option<&str>,
+    shared: &mut Contributions,
+) {
+    let tenant = input.tenant;
+    if matches!(step_of(state), Some(ReleaseStep::Surge | ReleaseStep::Gate)) {
+        let ports = |part: &Part| part.component.ports.iter().map(|port| port.port).collect::<Vec<_>>();
+        let all =
+            wanted.atomic().flat_map(|part| ports(part).into_iter().map(|port| (part.component.name.as_str(), port)));
+        asking::contribute_gate(all, tenant, shared);
+    }
+    let due = matches!(step_of(state), Some(ReleaseStep::Surge | ReleaseStep::Gate));
+    let last = state.history.first().map(asking::prober_of);
+    let asks = prober.into_iter().chain(last.as_deref()).any(|prober| seen::runs(input, prober));
+    if asks || (due && prober.is_some()) {
+        asking::contribute_prober(tenant, shared);
     }
 }
 

@@ -3,7 +3,7 @@
 use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
-    Plan, Release,
+    Plan, Release, asking,
     candidate::{Candidate, Part},
     check,
     gate::Gate,
@@ -21,11 +21,12 @@ use crate::{
 pub fn all(plan: &Plan, input: Input<'_>) -> Vec<Desired> {
     let tenant = input.tenant;
     let mut desired = vec![Desired::Apply(workload::ledger(tenant, &plan.finished))];
-    let gate_of_last = plan.gates();
-    let asked_before = |live: &DynamicObject| workload::is_gate(live) && !gate_of_last.contains(&live.name_any());
+    let asked_last = plan.asking();
+    let asked_before = |live: &DynamicObject| asking::is_asking(live) && !asked_last.contains(&live.name_any());
     desired.extend(kept(input, kind::JOB, |live| !asked_before(live)));
     desired.extend(step(plan, input));
     desired.extend(gate(plan, input));
+    desired.extend(prober(plan, input));
     if !plan.settled(input) {
         // Pods of the release before still name these files.
         desired.extend(kept(input, kind::CONFIG_MAP, |_| true));
@@ -63,7 +64,16 @@ fn gate(plan: &Plan, input: Input<'_>) -> Option<Desired> {
     let missing = input.observed.get(kind::JOB, &input.tenant.namespace, name).is_none();
     let due = rollout.step == ReleaseStep::Gate && missing;
     let checks = check::checks(input.tenant, &plan.wanted, rollout.colour);
-    due.then(|| Desired::Apply(workload::gate(input.tenant, name, &rollout.release.agent, &checks)))
+    due.then(|| Desired::Apply(asking::gate(input.tenant, name, rollout, &checks)))
+}
+
+/// The Job that asks as users do, from before they are led to the new pods.
+fn prober(plan: &Plan, input: Input<'_>) -> Option<Desired> {
+    let (name, rollout) = (plan.prober.as_ref()?, plan.state.rollout.as_ref()?);
+    let missing = input.observed.get(kind::JOB, &input.tenant.namespace, name).is_none();
+    let due = rollout.step == ReleaseStep::Gate && missing;
+    let checks = check::front_door(input.tenant, &plan.wanted);
+    due.then(|| Desired::Apply(asking::prober(input.tenant, name, rollout, &checks)))
 }
 
 /// Services under the components' own names: those lead users where no Gateway does, and components to each other.

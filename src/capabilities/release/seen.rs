@@ -4,14 +4,14 @@ use chrono::TimeDelta;
 use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
-    Plan,
+    Plan, asking,
     candidate::{Candidate, atomic, strategy},
     check::service,
     history,
-    machine::{self, Check, Pods, Seen},
+    machine::{self, Check, Pods, Seen, Watch},
 };
 use crate::{
-    api::v1alpha1::{Colour, Component, LiveRelease, ReleaseIdentity, ReleaseStatus, Strategy},
+    api::v1alpha1::{Colour, Component, LiveRelease, ReleaseEvidence, ReleaseIdentity, ReleaseStatus, Strategy},
     capabilities::{
         Demand, Input,
         isolation::{QUOTA, mebibytes, millicores},
@@ -59,6 +59,11 @@ pub fn seen(plan: &Plan, input: Input<'_>) -> Seen {
         check: check(plan, input),
         traffic: traffic(input, state),
         background: background(input, coming),
+        watch: watch(plan, input),
+        seen_of_last: state
+            .history
+            .first()
+            .and_then(|last| Some((last.number, evidence(input, &asking::prober_of(last))?))),
         deadline: deadline(tenant),
         soak: soak(tenant),
     }
@@ -170,6 +175,33 @@ fn check(plan: &Plan, input: Input<'_>) -> Check {
             Check::Failed(format!("the application's checks did not pass: kubectl logs job/{gate} says which"))
         }
     }
+}
+
+/// Who watches the front door while users are led to the new pods.
+fn watch(plan: &Plan, input: Input<'_>) -> Watch {
+    let Some(prober) = &plan.prober else { return Watch::Nobody };
+    let Some(job) = input.observed.get(kind::JOB, &input.tenant.namespace, prober) else { return Watch::Coming };
+    match history::result(job) {
+        Some(_) => Watch::Ended(evidence(input, prober)),
+        None if number(job, "/status/ready") > 0 => Watch::Asking,
+        None => Watch::Coming,
+    }
+}
+
+/// Whether a Job is there and has not ended.
+pub fn runs(input: Input<'_>, job: &str) -> bool {
+    let job = input.observed.get(kind::JOB, &input.tenant.namespace, job);
+    job.is_some_and(|job| history::result(job).is_none())
+}
+
+/// Whether users come through a route.
+pub fn is_routed(input: Input<'_>) -> bool {
+    input.observed.get(kind::HTTP_ROUTE, &input.tenant.namespace, route::ROUTE).is_some() && has_routes(input.tenant)
+}
+
+/// What a prober has reported.
+fn evidence(input: Input<'_>, prober: &str) -> Option<ReleaseEvidence> {
+    serde_json::from_str(&input.observed.report_of(prober)?.text).ok()
 }
 
 /// The colour that everybody leads users to: all Services, and the route where there is one.

@@ -12,22 +12,21 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
-use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
     Release,
     candidate::{Candidate, Part},
-    check::{Check, service as coloured_name},
+    check::service as coloured_name,
     container,
     history::{LEDGER, entry},
     program::Program,
 };
 use crate::{
-    api::v1alpha1::{Colour, FinishedJob, Resources, Strategy},
+    api::v1alpha1::{Colour, FinishedJob, Strategy},
     capabilities::{
         Capability,
         isolation::metadata,
-        pod::{Container, Pod, selector},
+        pod::{Pod, selector},
     },
     names,
     objects::{Object, kind},
@@ -36,15 +35,6 @@ use crate::{
 
 /// A finished Job stays that long, for its log.
 const JOB_TTL_SECONDS: i32 = 86_400;
-/// Component of the Job that asks the new pods.
-pub const GATE: &str = "gate";
-/// Most seconds that the checks may take together.
-const GATE_SECONDS: i64 = 300;
-
-/// Whether it belongs to the Job that asks the new pods.
-pub fn is_gate(live: &DynamicObject) -> bool {
-    live.labels().get(names::COMPONENT).is_some_and(|component| component == GATE)
-}
 
 /// Everything of one component, in one colour if it has colours.
 pub fn component(
@@ -176,6 +166,7 @@ impl Place<'_> {
             volumes: contents.volumes,
             termination_seconds: component.termination_seconds.unwrap_or(30),
             restart_policy: "Always",
+            reports: false,
             annotations: std::collections::BTreeMap::new(),
         };
         pod.template()
@@ -231,51 +222,53 @@ pub fn files(tenant: &Tenant, program: &Program) -> Option<Object> {
 /// Runs once: no retry, no second pod. Its exit code is the verdict.
 pub fn step(tenant: &Tenant, name: &str, program: &Program, timeout: i64) -> Object {
     let contents = container::contents(&tenant.settings.agent_image, program, false);
-    job(tenant, name, &program.name, contents, timeout)
+    Errand { name, component: &program.name, contents, seconds: timeout, reports: false }.job(tenant)
 }
 
-/// Asks the new pods through their own Service.
-pub fn gate(tenant: &Tenant, name: &str, agent: &str, checks: &[Check]) -> Object {
-    // Plain strings and numbers always have a JSON form.
-    let check = |check| ["--check".to_owned(), serde_json::to_string(check).unwrap_or_default()];
-    let main = Container {
-        name: GATE.to_owned(),
-        image: agent.to_owned(),
-        command: vec!["/usr/bin/his-agent".to_owned(), "gate".to_owned()],
-        args: checks.iter().flat_map(check).collect(),
-        resources: Resources { memory: Some("64Mi".to_owned()), ..Resources::default() },
-        ..Container::default()
-    };
-    let contents = container::Contents { init: Vec::new(), main: main.build(), volumes: Vec::new() };
-    job(tenant, name, GATE, contents, GATE_SECONDS)
+/// A program that runs to its end, once.
+pub struct Errand<'a> {
+    /// Name of the Job.
+    pub name: &'a str,
+    /// Component: label and ServiceAccount.
+    pub component: &'a str,
+    /// What runs.
+    pub contents: container::Contents,
+    /// Seconds that it may take.
+    pub seconds: i64,
+    /// Its termination message is a report.
+    pub reports: bool,
 }
 
-fn job(tenant: &Tenant, name: &str, component: &str, contents: container::Contents, timeout: i64) -> Object {
-    let pod = Pod {
-        tenant,
-        capability: Release::NAME,
-        component,
-        colour: None,
-        version: Some(&tenant.version.version),
-        init: contents.init,
-        main: contents.main,
-        volumes: contents.volumes,
-        termination_seconds: 30,
-        restart_policy: "Never",
-        annotations: std::collections::BTreeMap::new(),
-    };
-    let job = Job {
-        metadata: versioned(tenant, component, name),
-        spec: Some(JobSpec {
-            backoff_limit: Some(0),
-            completions: Some(1),
-            parallelism: Some(1),
-            active_deadline_seconds: Some(timeout),
-            ttl_seconds_after_finished: Some(JOB_TTL_SECONDS),
-            template: pod.template(),
-            ..JobSpec::default()
-        }),
-        status: None,
-    };
-    Object::new(kind::JOB, &job)
+impl Errand<'_> {
+    /// The Job.
+    pub fn job(self, tenant: &Tenant) -> Object {
+        let pod = Pod {
+            tenant,
+            capability: Release::NAME,
+            component: self.component,
+            colour: None,
+            version: Some(&tenant.version.version),
+            init: self.contents.init,
+            main: self.contents.main,
+            volumes: self.contents.volumes,
+            termination_seconds: 30,
+            restart_policy: "Never",
+            reports: self.reports,
+            annotations: std::collections::BTreeMap::new(),
+        };
+        let job = Job {
+            metadata: versioned(tenant, self.component, self.name),
+            spec: Some(JobSpec {
+                backoff_limit: Some(0),
+                completions: Some(1),
+                parallelism: Some(1),
+                active_deadline_seconds: Some(self.seconds),
+                ttl_seconds_after_finished: Some(JOB_TTL_SECONDS),
+                template: pod.template(),
+                ..JobSpec::default()
+            }),
+            status: None,
+        };
+        Object::new(kind::JOB, &job)
+    }
 }

@@ -104,6 +104,7 @@ impl Wanted {
             application: self.application.clone(),
             taken_hosts: self.taken_hosts.clone(),
             problems: Vec::new(),
+            reports: Vec::new(),
         }
     }
 

@@ -55,7 +55,7 @@ fn templates(reason: Reason) -> &'static [&'static str] {
         Reason::InitRunning | Reason::MigrationRunning => &[JOB, JOB_LOG],
         Reason::InitFailed | Reason::MigrationFailed => &[JOB, JOB_LOG, AGAIN, "kubectl his status {name} --watch"],
         Reason::GateFailed => &[JOB, JOB_LOG, PODS, AGAIN],
-        Reason::RolledBack => &[STATUS, EVENTS, PODS, AGAIN],
+        Reason::RolledBack | Reason::RequestsFailing => &[STATUS, EVENTS, PODS, AGAIN],
         Reason::QuotaTooSmall => &["kubectl -n {ns} describe resourcequota hospital", EDIT],
         Reason::PodsFailing => &[PODS, DESCRIBE, LOGS, EVENTS],
         Reason::RouteNotAccepted => &["kubectl -n {ns} get httproutes -o yaml", "kubectl get gateways -A"],

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use comfy_table::Cell;
 
 use crate::{
-    api::v1alpha1::{ReleaseOutcome, ReleaseRecord, ReleaseStatus},
+    api::v1alpha1::{ReleaseEvidence, ReleaseOutcome, ReleaseRecord, ReleaseStatus},
     plugin::{
         look::{Look, age, filled, table, truth},
         output::plain,
@@ -30,7 +30,8 @@ pub(super) fn under_way(release: &ReleaseStatus, now: DateTime<Utc>) -> Option<S
 
 /// Ended releases, newest first.
 pub(super) fn history(release: &ReleaseStatus, now: DateTime<Utc>, look: Look) -> Option<String> {
-    let mut table = table(look, &["RELEASE", "ATTEMPT", "OUTCOME", "ENDED", "TOOK", "STEPS"]);
+    let mut table =
+        table(look, &["RELEASE", "ATTEMPT", "OUTCOME", "ENDED", "TOOK", "REQUESTS FAILED", "TWO VERSIONS", "STEPS"]);
     for record in &release.history {
         let outcome = format!("{:?}", record.outcome);
         table.add_row([
@@ -39,6 +40,8 @@ pub(super) fn history(release: &ReleaseStatus, now: DateTime<Utc>, look: Look) -
             truth(&outcome, Some(record.outcome == ReleaseOutcome::Completed)),
             Cell::new(age(time(&record.ended), now)),
             Cell::new(took(record)),
+            Cell::new(failed(record)),
+            Cell::new(mixed(record)),
             Cell::new(plain(&steps(record))),
         ]);
     }
@@ -50,6 +53,17 @@ fn took(record: &ReleaseRecord) -> String {
         (Some(started), Some(ended)) => format!("{} s", (ended - started).num_seconds()),
         _ => "unknown".to_owned(),
     }
+}
+
+/// Of how many, as the prober saw them.
+fn failed(record: &ReleaseRecord) -> String {
+    record.evidence.as_ref().map_or_else(|| "not watched".to_owned(), |e| format!("{} of {}", e.failed, e.requests))
+}
+
+/// How long both answered.
+fn mixed(record: &ReleaseRecord) -> String {
+    let mixed = |evidence: &ReleaseEvidence| format!("{} ms", evidence.mixed_milliseconds);
+    record.evidence.as_ref().map_or_else(String::new, mixed)
 }
 
 /// Steps that took time, or the one that failed.

@@ -42,11 +42,18 @@ struct Answer {
     version: String,
 }
 
+/// A request without a good answer.
+#[derive(Clone, Debug)]
+struct Failure {
+    sent: Instant,
+    why: String,
+}
+
 /// What all users saw.
 #[derive(Debug, Default)]
 struct Seen {
     answers: Mutex<Vec<Answer>>,
-    failures: Mutex<Vec<String>>,
+    failures: Mutex<Vec<Failure>>,
     sent: AtomicU64,
 }
 
@@ -64,8 +71,7 @@ pub struct Report {
     answers: Vec<Answer>,
     /// Requests that were sent.
     pub sent: u64,
-    /// What went wrong, in words.
-    pub failures: Vec<String>,
+    failures: Vec<Failure>,
 }
 
 /// Where users go.
@@ -93,7 +99,7 @@ impl Load {
                         Ok(version) => locked(&seen.answers).push(Answer { sent, version }),
                         Err(error) => {
                             connection = None;
-                            locked(&seen.failures).push(format!("{user:?}: {error:#}"));
+                            locked(&seen.failures).push(Failure { sent, why: format!("{user:?}: {error:#}") });
                         }
                     }
                     tokio::time::sleep(PAUSE).await;
@@ -166,12 +172,19 @@ impl Report {
         }
     }
 
+    /// How many failed, and for how long: from the first to the last.
+    pub fn failed(&self) -> (usize, Duration) {
+        let sent = || self.failures.iter().map(|failure| failure.sent);
+        let span = sent().min().zip(sent().max()).map(|(first, last)| last.duration_since(first));
+        (self.failures.len(), span.unwrap_or_default())
+    }
+
     /// Nothing failed, and nobody but these versions answered.
     ///
     /// # Errors
     /// With the first failures in words.
     pub fn is_clean(&self, versions: &[&str]) -> Result<()> {
-        let told: Vec<_> = self.failures.iter().take(TOLD).collect();
+        let told: Vec<_> = self.failures.iter().map(|failure| &failure.why).take(TOLD).collect();
         ensure!(told.is_empty(), "{} of {} requests failed: {told:?}", self.failures.len(), self.sent);
         let strange: Vec<_> = self.versions().into_iter().filter(|(version, _)| !versions.contains(version)).collect();
         ensure!(strange.is_empty(), "answers of versions that must not be seen: {strange:?}");

@@ -36,6 +36,11 @@ const FAILURES: [(&str, &str); 6] = [
     ("image-missing", "MigrationFailed"),
 ];
 
+/// Ways to fail that nobody can see before users come.
+const FAILURES_UNDER_USERS: [&str; 2] = ["fails-under-users", "crashes-under-users"];
+/// So long may users notice.
+const BACK_WITHIN: Duration = Duration::from_secs(30);
+
 /// A hospital with the test stand.
 struct Stand {
     hospital: Hospital,
@@ -47,7 +52,7 @@ pub async fn releases(theatre: &Theatre) -> Result<String> {
     let count = if theatre.full { RELEASES_IN_FULL } else { RELEASES };
     let versions: Vec<String> = (0..=count).map(|number| format!("v{number}")).collect();
     let stand = Stand::open(theatre, "releases", &versions).await?;
-    let (mut mixed, mut sent) = (Vec::new(), 0);
+    let (mut mixed, mut sent, mut probed) = (Vec::new(), 0, Vec::new());
     for pair in versions.windows(2) {
         let [old, new] = pair else { continue };
         let load = Load::start(&stand.door, MOST);
@@ -56,15 +61,18 @@ pub async fn releases(theatre: &Theatre) -> Result<String> {
         outcome?;
         report.is_clean(&[old, new]).with_context(|| format!("release of {new}"))?;
         sent += report.sent;
+        probed.push(stand.evidence(new).await?);
         mixed.push(report.mixed(old, new));
     }
     stand.close(theatre).await?;
     mixed.sort_unstable();
     let at = |share: usize| mixed.get((mixed.len() * share / 100).min(mixed.len() - 1)).copied().unwrap_or_default();
     Ok(format!(
-        "{count} releases, 0 of {sent} requests failed, no other version answered; both versions answered for {:.0?} (p50), {:.0?} (p99)",
+        "{count} releases, 0 of {sent} requests failed, no other version answered; both versions answered for {:.0?} (p50), {:.0?} (p99); status says: 0 of {} requests of its own failed, {} ms with both versions at the most",
         at(50),
-        at(99)
+        at(99),
+        probed.iter().map(|(requests, _)| requests).sum::<i64>(),
+        probed.iter().map(|(_, mixed)| *mixed).max().unwrap_or_default(),
     ))
 }
 
@@ -76,7 +84,7 @@ pub async fn failures(theatre: &Theatre) -> Result<String> {
     let mut sent = 0;
     for (version, reason) in FAILURES {
         let load = Load::start(&stand.door, MOST);
-        let outcome = stand.refuses(version, reason).await;
+        let outcome = stand.refuses(version, &[reason]).await;
         let report: Report = load.end().await;
         outcome.with_context(|| format!("release of {version}"))?;
         report.is_clean(&["good"]).with_context(|| format!("release of {version}"))?;
@@ -88,6 +96,30 @@ pub async fn failures(theatre: &Theatre) -> Result<String> {
     stand.close(theatre).await?;
     let names = FAILURES.map(|(name, _)| name).join(", ");
     Ok(format!("{names}, quota-too-small: the old version served throughout, 0 of {sent} requests failed"))
+}
+
+/// What no check before the cutover can find is found by requests through the front door, and users are led back.
+pub async fn failures_under_users(theatre: &Theatre) -> Result<String> {
+    let versions: Vec<String> = std::iter::once("good").chain(FAILURES_UNDER_USERS).map(ToOwned::to_owned).collect();
+    let stand = Stand::open(theatre, "noticed", &versions).await?;
+    let mut told = Vec::new();
+    for version in FAILURES_UNDER_USERS {
+        let load = Load::start(&stand.door, MOST);
+        let outcome = stand.refuses(version, &["RequestsFailing", "RolledBack"]).await;
+        let report: Report = load.end().await;
+        outcome.with_context(|| format!("release of {version}"))?;
+        let (failed, span) = report.failed();
+        ensure!(failed > 0, "{version}: no request failed, so the scenario shows nothing");
+        ensure!(span < BACK_WITHIN, "{version}: requests failed for {span:?}");
+        told.push(format!("{version}: back after {span:.1?}, {failed} of {} requests failed", report.sent));
+        stand.choose("good").await?;
+        stand.serves("good").await?;
+        let load = Load::start(&stand.door, MOST);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        load.end().await.is_clean(&["good"]).with_context(|| format!("after {version}"))?;
+    }
+    stand.close(theatre).await?;
+    Ok(told.join("; "))
 }
 
 impl Stand {
@@ -129,14 +161,29 @@ impl Stand {
         self.hospital.until(&format!("releasing {version}"), PATIENCE, done).await.map(drop)
     }
 
-    /// The release is taken back, for this reason.
-    async fn refuses(&self, version: &str, reason: &str) -> Result<()> {
+    /// What status says of the last release: requests, and milliseconds with both versions.
+    async fn evidence(&self, version: &str) -> Result<(i64, i64)> {
+        let last = |tenant: &DynamicObject, field: &str| {
+            tenant.data.pointer("/status/release/history/0").and_then(|last| last.pointer(field).cloned())
+        };
+        let known = |tenant: &DynamicObject| last(tenant, "/evidence").is_some();
+        let tenant = self.hospital.until(&format!("evidence of {version}"), PATIENCE, known).await?;
+        let number = |field: &str| last(&tenant, &format!("/evidence/{field}")).and_then(|value| value.as_i64());
+        ensure!(last(&tenant, "/release/version").is_some_and(|of| of == version), "the last release is not {version}");
+        let [requests, failed, old, new, mixed] = ["requests", "failed", "old", "new", "mixedMilliseconds"].map(number);
+        ensure!(failed == Some(0) && old > Some(0) && new > Some(0), "{version}: {:?}", last(&tenant, "/evidence"));
+        requests.zip(mixed).context("the evidence has no numbers")
+    }
+
+    /// The release is taken back, for one of these reasons.
+    async fn refuses(&self, version: &str, reasons: &[&str]) -> Result<()> {
         self.choose(version).await?;
         let refused = |tenant: &DynamicObject| {
             let of_now = tenant.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
             of_now == tenant.metadata.generation
                 && tenant.data.pointer("/status/release/refused").is_some()
-                && condition(tenant, "ReleaseReady").is_some_and(|(status, why, _)| status == "False" && why == reason)
+                && condition(tenant, "ReleaseReady")
+                    .is_some_and(|(status, why, _)| status == "False" && reasons.contains(&why.as_str()))
         };
         let tenant = self.hospital.until(&format!("{version} is taken back"), PATIENCE, refused).await?;
         let (.., message) = condition(&tenant, "ReleaseReady").unwrap_or_default();

@@ -25,6 +25,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         # The kubelet asks for the pod's address, everybody else for the hospital's host.
         user = self.headers.get("Host", "").split(":")[0] == HOST
         ready = "never-ready" not in VERSION and not ("fails-its-gate" in VERSION and user)
+        # Envoy names the one it asks for.
+        through_gateway = "X-Forwarded-For" in self.headers
+        if through_gateway and "crashes-under-users" in VERSION:
+            os._exit(1)
+        ready = ready and not (through_gateway and "fails-under-users" in VERSION)
         status = 200 if ready or self.path == "/started" else 503
         body = VERSION.encode()
         self.send_response(status)

@@ -27,6 +27,8 @@ fn fine(wanted: &str) -> Seen {
         check: Check::Passed,
         traffic: None,
         background: Pods::Complete,
+        watch: Watch::Nobody,
+        seen_of_last: None,
         deadline: TimeDelta::minutes(30),
         soak: TimeDelta::minutes(1),
     }
@@ -72,6 +74,52 @@ fn a_release_goes_through_every_step_in_order_and_ends_in_the_other_colour() {
     let steps: Vec<_> = state.history[0].steps.iter().map(|step| step.step.to_string()).collect();
     assert_eq!(steps, ["Preflight", "Expand", "Surge", "Gate", "Cutover", "Drain", "Soak"]);
     assert_eq!(state.history[0].steps.last().unwrap().seconds, 60);
+}
+
+fn watched(breached: bool) -> Watch {
+    Watch::Ended(Some(ReleaseEvidence { requests: 200, failed: 50, breached, ..ReleaseEvidence::default() }))
+}
+
+#[test]
+fn users_are_led_to_the_new_pods_only_while_somebody_watches() {
+    let mut seen = Seen { watch: Watch::Coming, ..fine("2") };
+    let state = play(serving("1"), seen.clone(), 5);
+    assert_eq!(step(&state), Some(ReleaseStep::Gate));
+    let given_up = play(serving("1"), seen.clone(), 40);
+    assert_eq!(failed_because(&given_up), Some("GateFailed"));
+    seen.watch = Watch::Asking;
+    assert_eq!(step(&next(&state, &seen, start() + TimeDelta::minutes(5))), Some(ReleaseStep::Cutover));
+}
+
+#[test]
+fn failing_requests_lead_users_back_if_every_old_pod_is_ready() {
+    let mut arrived = play(serving("1"), fine("2"), 2);
+    assert_eq!(step(&arrived), Some(ReleaseStep::Soak));
+    let back = next(&arrived, &Seen { watch: watched(true), ..fine("2") }, start() + TimeDelta::minutes(2));
+    assert_eq!(step(&back), Some(ReleaseStep::Rollback));
+    let failure = back.rollout.unwrap().failure.unwrap();
+    assert_eq!(
+        (failure.reason.as_str(), failure.message.as_str()),
+        ("RequestsFailing", "50 of 200 requests through the front door failed")
+    );
+    for stays in [
+        Seen { watch: watched(false), ..fine("2") },
+        Seen { watch: Watch::Ended(None), ..fine("2") },
+        Seen { watch: watched(true), old: Pods::Coming("one is missing".to_owned()), ..fine("2") },
+    ] {
+        arrived = next(&arrived, &stays, start() + TimeDelta::seconds(100));
+        assert_eq!(step(&arrived), Some(ReleaseStep::Soak), "{stays:?}");
+    }
+}
+
+#[test]
+fn what_was_seen_of_the_last_release_is_kept_and_never_replaced() {
+    let ended = play(serving("1"), fine("2"), 5);
+    let known = ReleaseEvidence { requests: 7, ..ReleaseEvidence::default() };
+    let kept = next(&ended, &Seen { seen_of_last: Some((1, known.clone())), ..fine("2") }, start());
+    assert_eq!(kept.history[0].evidence.as_ref(), Some(&known));
+    let other = ReleaseEvidence { requests: 8, ..ReleaseEvidence::default() };
+    assert_eq!(next(&kept, &Seen { seen_of_last: Some((1, other)), ..fine("2") }, start()), kept);
 }
 
 #[test]
@@ -173,9 +221,18 @@ fn sight() -> impl Strategy<Value = Seen> {
     let expand = prop_oneof![3 => Just(Gate::Open), 1 => Just(Gate::Run(job.clone())), 1 => Just(Gate::Failed(job))];
     let check =
         prop_oneof![3 => Just(Check::Passed), 1 => Just(Check::Running), 1 => Just(Check::Failed("500".to_owned()))];
+    let watch = prop_oneof![
+        3 => Just(Watch::Nobody),
+        1 => Just(Watch::Coming),
+        1 => Just(Watch::Asking),
+        1 => any::<bool>().prop_map(watched),
+    ];
+    let seen_of_last = proptest::option::of((1..9_i64).prop_map(|number| (number, ReleaseEvidence::default())));
     let traffic = proptest::option::of(prop_oneof![Just(Colour::Blue), Just(Colour::Green)]);
-    (1..4_i32, any::<bool>(), expand, pods(), pods(), check, traffic, pods()).prop_map(
-        |(wanted, room, expand, new, old, check, traffic, background)| Seen {
+    (1..4_i32, any::<bool>(), expand, pods(), pods(), check, traffic, pods(), watch, seen_of_last).prop_map(
+        |(wanted, room, expand, new, old, check, traffic, background, watch, seen_of_last)| Seen {
+            watch,
+            seen_of_last,
             shortage: (!room).then(|| "pods".to_owned()),
             expand,
             new,
@@ -201,7 +258,7 @@ proptest! {
             prop_assert!(state.live.is_none() || after.live.is_some());
             prop_assert!(after.history.len() <= HISTORY);
             if led(&after) && !led(&state) {
-                prop_assert!(seen.check == Check::Passed && seen.new == Pods::Complete);
+                prop_assert!(seen.check == Check::Passed && seen.new == Pods::Complete && seen.watch != Watch::Coming);
             }
             if let (Some(live), Some(rollout)) = (&after.live, &after.rollout) {
                 prop_assert_ne!(live.colour, rollout.colour);

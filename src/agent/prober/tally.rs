@@ -1,0 +1,212 @@
+//! What many answers say together. Pure.
+
+use std::collections::VecDeque;
+
+use crate::api::v1alpha1::{Colour, ReleaseEvidence};
+
+/// One version that answers alone for so long has taken over.
+const SETTLED_MILLISECONDS: u64 = 5_000;
+/// Requests at the beginning that say whether all was well before anything changed.
+const BASELINE: usize = 20;
+/// Requests that are looked at for a breach: five seconds at the usual pace.
+const WINDOW: usize = 100;
+/// So many of the window must have been answered or failed before it says anything.
+const ENOUGH: usize = 20;
+
+/// One request and its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sample {
+    /// Milliseconds since the beginning at which it was sent.
+    pub sent: u64,
+    /// Who answered well, if the answer says so; an error if there was no good answer.
+    pub colour: Result<Option<Colour>, ()>,
+}
+
+/// All samples so far.
+#[derive(Debug)]
+pub struct Tally {
+    to: Colour,
+    samples: Vec<Sample>,
+    /// The last ones: whether each has failed.
+    recent: VecDeque<bool>,
+    breached: bool,
+    /// Who answered last, and since which request.
+    answers: Option<(Colour, u64)>,
+}
+
+impl Tally {
+    /// Nothing yet; users will be led to this copy.
+    pub fn new(to: Colour) -> Self {
+        Self { to, samples: Vec::new(), recent: VecDeque::new(), breached: false, answers: None }
+    }
+
+    /// One more.
+    pub fn add(&mut self, sample: Sample) {
+        self.samples.push(sample);
+        self.recent.push_back(sample.colour.is_err());
+        if self.recent.len() > WINDOW {
+            self.recent.pop_front();
+        }
+        let failed = self.recent.iter().filter(|failed| **failed).count();
+        self.breached |= self.recent.len() >= ENOUGH && failed * 5 >= self.recent.len() && self.began_well();
+        if let Ok(Some(colour)) = sample.colour
+            && self.answers.is_none_or(|(last, _)| last != colour)
+        {
+            self.answers = Some((colour, sample.sent));
+        }
+    }
+
+    /// A hospital whose requests failed before anything changed says nothing about the change.
+    fn began_well(&self) -> bool {
+        let first: Vec<_> = self.samples.iter().take(BASELINE).collect();
+        first.len() == BASELINE && first.iter().filter(|sample| sample.colour.is_err()).count() * 5 < BASELINE
+    }
+
+    /// Nothing more is to be learned: the release must go back, or the new copy has answered alone for long enough.
+    pub fn knows(&self, now: u64, quiet: u64) -> bool {
+        let quiet = |(colour, since): (Colour, u64)| colour == self.to && now.saturating_sub(since) >= quiet;
+        self.breached || self.answers.is_some_and(quiet)
+    }
+
+    /// The report.
+    pub fn evidence(&self, interval: u64) -> ReleaseEvidence {
+        let mut samples = self.samples.clone();
+        samples.sort_unstable();
+        let count = |which: fn(&Sample, Colour) -> bool| {
+            number(samples.iter().filter(|sample| which(sample, self.to)).count() as u64)
+        };
+        let answers = samples.iter().filter_map(|sample| Some((sample.colour.ok().flatten()?, sample.sent)));
+        ReleaseEvidence {
+            requests: number(samples.len() as u64),
+            failed: count(|sample, _| sample.colour.is_err()),
+            old: count(|sample, to| sample.colour == Ok(Some(to.other()))),
+            new: count(|sample, to| sample.colour == Ok(Some(to))),
+            mixed_milliseconds: number(mixed(answers)),
+            interval_milliseconds: number(interval),
+            breached: self.breached,
+        }
+    }
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A change of who answers, until one of them has answered alone for long enough.
+struct Change {
+    from: Colour,
+    began: u64,
+    /// Last request that the one who served before has answered.
+    last_of_before: u64,
+    /// Who answers now, and since when without a break.
+    run: (Colour, u64),
+}
+
+impl Change {
+    /// Milliseconds in which both answered.
+    fn mixed(&self) -> u64 {
+        let until = if self.run.0 == self.from { self.run.1 } else { self.last_of_before };
+        until.saturating_sub(self.began)
+    }
+}
+
+/// Milliseconds in which both copies answered requests, in the order in which these were sent. A change at one instant
+/// counts nothing, also when it is taken back later.
+fn mixed(answers: impl Iterator<Item = (Colour, u64)>) -> u64 {
+    let (mut serves, mut change, mut total): (_, Option<Change>, u64) = (None, None, 0);
+    for (colour, sent) in answers {
+        let before = *serves.get_or_insert(colour);
+        let Some(now) = &mut change else {
+            if colour != before {
+                change = Some(Change { from: before, began: sent, last_of_before: 0, run: (colour, sent) });
+            }
+            continue;
+        };
+        if colour != now.run.0 {
+            now.run = (colour, sent);
+        }
+        if colour == now.from {
+            now.last_of_before = sent;
+        }
+        if sent.saturating_sub(now.run.1) >= SETTLED_MILLISECONDS {
+            total = total.saturating_add(now.mixed());
+            serves = Some(now.run.0);
+            change = None;
+        }
+    }
+    total.saturating_add(change.map_or(0, |change| change.mixed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use Colour::{Blue, Green};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `bbg.x`: answers of blue, blue, green, one without a colour, one that failed; 100 ms apart.
+    fn told(text: &str) -> ReleaseEvidence {
+        let mut tally = Tally::new(Green);
+        for (place, answer) in text.chars().enumerate() {
+            let colour = match answer {
+                'b' => Ok(Some(Blue)),
+                'g' => Ok(Some(Green)),
+                'x' => Err(()),
+                _ => Ok(None),
+            };
+            tally.add(Sample { sent: place as u64 * 100, colour });
+        }
+        tally.evidence(100)
+    }
+
+    #[test]
+    fn a_change_at_one_instant_is_not_mixed() {
+        let seen = told(&["b".repeat(30), "g".repeat(70)].concat());
+        assert_eq!((seen.requests, seen.failed, seen.old, seen.new, seen.mixed_milliseconds), (100, 0, 30, 70, 0));
+    }
+
+    #[test]
+    fn both_answer_from_the_first_of_the_new_to_the_last_of_the_old() {
+        assert_eq!(told("bbbgbgbggg").mixed_milliseconds, 300);
+        assert_eq!(told(&["bbbgb", &"g".repeat(60), "b", &"g".repeat(60)].concat()).mixed_milliseconds, 200);
+    }
+
+    #[test]
+    fn a_clean_way_there_and_back_is_not_mixed() {
+        let there_and_back = ["b".repeat(30), "g".repeat(70), "b".repeat(30)].concat();
+        assert_eq!(told(&there_and_back).mixed_milliseconds, 0);
+    }
+
+    #[test]
+    fn a_short_visit_counts_as_long_as_it_was() {
+        assert_eq!(told("bbbgggbbbbbb").mixed_milliseconds, 300);
+    }
+
+    #[test]
+    fn one_in_five_that_fail_after_a_good_start_are_a_breach() {
+        assert!(told(&["b".repeat(20), "x".repeat(5)].concat()).breached);
+        assert!(!told(&["b".repeat(20), "x".repeat(4)].concat()).breached);
+        assert!(!told(&["x".repeat(20), "x".repeat(50)].concat()).breached, "it failed before");
+        assert!(!told("xxxxx").breached, "too few to say");
+    }
+
+    #[test]
+    fn it_knows_enough_when_the_new_copy_has_answered_alone_for_long_enough() {
+        let mut tally = Tally::new(Green);
+        tally.add(Sample { sent: 0, colour: Ok(Some(Blue)) });
+        assert!(!tally.knows(60_000, 2_000), "nothing has changed yet");
+        tally.add(Sample { sent: 60_000, colour: Ok(Some(Green)) });
+        assert!(!tally.knows(61_000, 2_000));
+        assert!(tally.knows(62_000, 2_000));
+    }
+
+    proptest! {
+        #[test]
+        fn every_request_is_counted_once_and_no_more_is_mixed_than_the_whole(text in "[bgx.]{0,200}") {
+            let seen = told(&text);
+            let without_colour = text.matches('.').count() as i64;
+            prop_assert_eq!(seen.requests, seen.failed + seen.old + seen.new + without_colour);
+            prop_assert!(seen.mixed_milliseconds <= text.len() as i64 * 100);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Jobs of our own agent that ask: the gate asks the new pods before users do, the prober asks as a user does while these
+//! are led to other pods.
+
+use kube::{ResourceExt, core::DynamicObject};
+
+use super::{check::Check, container::Contents, workload::Errand};
+use crate::{
+    api::v1alpha1::{ReleaseIdentity, ReleaseRecord, Resources, Rollout},
+    capabilities::{Contributions, Peer, pod::Container},
+    names,
+    objects::{Object, digest},
+    tenant::Tenant,
+};
+
+/// Component of the Job that asks the new pods.
+pub const GATE: &str = "gate";
+/// Component of the Job that asks through the front door.
+pub const PROBER: &str = "prober";
+/// Most seconds that the checks may take together.
+const GATE_SECONDS: i64 = 300;
+/// Most seconds of a prober's life: the gate, a Gateway that follows slowly, and a while after.
+const PROBER_SECONDS: i64 = 900;
+/// Most seconds that it watches the new pods alone.
+const QUIET_SECONDS: i64 = 120;
+
+/// Whether it belongs to one of these Jobs.
+pub fn is_asking(live: &DynamicObject) -> bool {
+    live.labels().get(names::COMPONENT).is_some_and(|component| [GATE, PROBER].contains(&component.as_str()))
+}
+
+/// Name of a Job of one release; each release asks anew, also one that was here before.
+pub fn name(component: &str, release: &ReleaseIdentity, number: i64) -> String {
+    format!("{component}-{}", digest(&(&release.digest, number)))
+}
+
+/// Name of the prober of a release that has ended.
+pub fn prober_of(record: &ReleaseRecord) -> String {
+    name(PROBER, &record.release, record.number)
+}
+
+/// Asks the new pods through their own Service.
+pub fn gate(tenant: &Tenant, name: &str, rollout: &Rollout, checks: &[Check]) -> Object {
+    let contents = agent(GATE, &rollout.release.agent, words(checks));
+    Errand { name, component: GATE, contents, seconds: GATE_SECONDS, reports: false }.job(tenant)
+}
+
+/// Asks through the front door until the new pods have answered alone for a while.
+pub fn prober(tenant: &Tenant, name: &str, rollout: &Rollout, checks: &[Check]) -> Object {
+    // The old pods stay for the soak: what it finds must be known before they go.
+    let quiet = (super::seen::soak(tenant).num_seconds() / 2).clamp(2, QUIET_SECONDS);
+    let own = [
+        ("--to", rollout.colour.as_str().to_owned()),
+        ("--quiet-seconds", quiet.to_string()),
+        ("--seconds", (PROBER_SECONDS - 60).to_string()),
+    ];
+    let own = own.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+    let contents = agent(PROBER, &rollout.release.agent, own.chain(words(checks)).collect());
+    Errand { name, component: PROBER, contents, seconds: PROBER_SECONDS, reports: true }.job(tenant)
+}
+
+fn words(checks: &[Check]) -> Vec<String> {
+    // Plain strings and numbers always have a JSON form.
+    let word = |check| ["--check".to_owned(), serde_json::to_string(check).unwrap_or_default()];
+    checks.iter().flat_map(word).collect()
+}
+
+fn agent(command: &str, image: &str, args: Vec<String>) -> Contents {
+    let main = Container {
+        name: command.to_owned(),
+        image: image.to_owned(),
+        command: vec!["/usr/bin/his-agent".to_owned(), command.to_owned()],
+        args,
+        resources: Resources { memory: Some("64Mi".to_owned()), ..Resources::default() },
+        ..Container::default()
+    };
+    Contents { init: Vec::new(), main: main.build(), volumes: Vec::new() }
+}
+
+/// While new pods are asked, and no longer, somebody else than the Gateway may reach them.
+pub fn contribute_gate<'a>(ports: impl Iterator<Item = (&'a str, i32)>, tenant: &Tenant, shared: &mut Contributions) {
+    shared.identity(GATE);
+    shared.resolution(tenant, GATE);
+    for (component, port) in ports {
+        let (from, to) = (Peer::component(GATE), Peer::component(component));
+        shared.flow(from, to, port, "a release's checks of its new pods");
+    }
+}
+
+/// The prober goes the way of users: through the Gateway.
+pub fn contribute_prober(tenant: &Tenant, shared: &mut Contributions) {
+    let Some(gateway) = &tenant.platform.gateway else { return };
+    let Some(inside) = &gateway.inside else { return };
+    shared.identity(PROBER);
+    shared.resolution(tenant, PROBER);
+    let to = Peer::Elsewhere {
+        name: "gateway",
+        namespace: gateway.pods_namespace.clone(),
+        labels: gateway.pod_labels.clone(),
+    };
+    shared.flow(Peer::component(PROBER), to, inside.pod_port, "a release is watched through the front door");
+}
