@@ -123,6 +123,12 @@ reasons! {
     MigrationRunning => "Wait. The old version serves. Follow it with kubectl logs on the Job named in the message.",
     /// A migration has failed; the old version serves.
     MigrationFailed => "The old version serves. Read the Job's log, correct the cause, then raise spec.release.attempt, or set the old version again.",
+    /// The contract step of the version that serves has not ended.
+    ContractRunning => "Wait. The version serves. Follow it with kubectl logs on the Job named in the message.",
+    /// The contract step of the version that serves has failed.
+    ContractFailed => "The version serves. Read the Job's log, correct the cause, then raise spec.release.attempt. Older versions may not run any more.",
+    /// What older versions need was removed by a contract step.
+    SchemaContracted => "Choose a version with that schema or a newer one. To go back further, restore a backup into a new tenant.",
     /// There is no room for a second set of pods.
     QuotaTooSmall => "Raise spec.isolation.quota of the tenant, or remove it.",
     /// New pods did not pass the application's own checks; the old version serves.

@@ -267,14 +267,14 @@ fn a_port_where_nobody_listens_fails_at_once() {
     assert!(complaint(&output).contains("accepts no connection"), "{}", complaint(&output));
 }
 
-/// Answers one request after the other with these statuses, the last one for ever; counts those that name the host.
+/// Answers one request after the other with these statuses (and headers), the last one for ever; counts those that name the host.
 fn gatekeeper(statuses: &'static [&'static str]) -> (u16, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let count = std::sync::Arc::clone(&asked);
     thread::spawn(move || {
-        for (number, stream) in listener.incoming().take(100).enumerate() {
+        for (number, stream) in listener.incoming().take(1000).enumerate() {
             let (mut stream, mut request) = (stream.unwrap(), [0; 4096]);
             let read = stream.read(&mut request).unwrap();
             let request = String::from_utf8_lossy(&request[..read]).to_lowercase();
@@ -315,4 +315,54 @@ fn a_gate_that_stays_closed_says_who_did_not_pass_and_nothing_of_the_answer() {
     );
     let output = agent(&["gate", "--check", "{}"]);
     assert_eq!(output.status.code(), Some(2), "a check that is none is wrong usage");
+}
+
+const BLUE: &str = "200 OK\r\nhis-colour: blue";
+const GREEN: &str = "200 OK\r\nhis-colour: green";
+const DOWN: &str = "503 Service Unavailable\r\nhis-colour: green";
+
+/// What the prober reports of these answers.
+fn probe(answers: Vec<&'static str>) -> (Output, serde_json::Value) {
+    let (port, _) = gatekeeper(answers.leak());
+    let check = serde_json::json!({
+        "host": "127.0.0.1", "port": port, "authority": "st-elsewhere.example.org", "timeoutSeconds": 5,
+        "ask": {"http": {"path": "/ready"}},
+    });
+    let report = tempfile::NamedTempFile::new().unwrap();
+    let output = agent(&[
+        "prober",
+        "--check",
+        &check.to_string(),
+        "--to",
+        "green",
+        "--interval-milliseconds",
+        "10",
+        "--quiet-seconds",
+        "1",
+        "--seconds",
+        "8",
+        "--report",
+        report.path().to_str().unwrap(),
+    ]);
+    let said = fs::read(report.path()).unwrap();
+    (output, serde_json::from_slice(&said).unwrap())
+}
+
+#[test]
+fn a_prober_reports_who_answered_and_ends_when_the_new_copy_has_answered_alone() {
+    let started = Instant::now();
+    let (output, seen) = probe([vec![BLUE; 30], vec![GREEN]].concat());
+    assert!(output.status.success(), "{}", complaint(&output));
+    assert!(started.elapsed() < Duration::from_secs(7), "it ended by its last resort");
+    assert_eq!((&seen["failed"], &seen["breached"]), (&0.into(), &false.into()), "{seen}");
+    assert_eq!(seen["old"], 30, "{seen}");
+    assert!(seen["new"].as_i64().unwrap() >= 20, "{seen}");
+}
+
+#[test]
+fn a_prober_reports_a_breach_at_once_and_nothing_of_the_answers() {
+    let (output, seen) = probe([vec![BLUE; 30], vec![DOWN]].concat());
+    assert!(output.status.success(), "{}", complaint(&output));
+    assert_eq!(seen["breached"], true, "{seen}");
+    assert!(!format!("{output:?}{seen}").contains("patient"));
 }

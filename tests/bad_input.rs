@@ -129,6 +129,8 @@ fn every_reason_to_refuse_has_a_case() {
         Reason::MigrationFailed,
         Reason::QuotaTooSmall,
         Reason::GateFailed,
+        Reason::ContractRunning,
+        Reason::ContractFailed,
         Reason::RequestsFailing,
         Reason::RolledBack,
         Reason::PodsFailing,

@@ -26,6 +26,7 @@ pub mod packages;
 pub mod parts;
 pub mod paths;
 pub mod progress;
+pub mod readme;
 pub mod scenarios;
 pub mod shell;
 mod tools;

@@ -60,6 +60,17 @@ enum Command {
         #[command(flatten)]
         existing: ExistingArgs,
     },
+    /// Release the same application by this operator and by what a user would take instead, and compare what users meet.
+    CompareReleases {
+        /// Releases of each way.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
+        releases: u32,
+        /// Write the table into the README.
+        #[arg(long)]
+        publish: bool,
+        #[command(flatten)]
+        existing: ExistingArgs,
+    },
     /// Remove the local cluster and everything it left.
     Down,
     /// Show what of the local cluster is running.
@@ -142,6 +153,14 @@ fn run(cli: Cli) -> Result<ExitCode> {
             let count = runtime()?.block_on(scenarios::run(site, only.as_deref(), full))?;
             println!("{} passed, {} failed", count.passed, count.failed);
             return Ok(if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::CompareReleases { releases, publish, existing } => {
+            let site = Site::choose(selected, existing)?;
+            let table = runtime()?.block_on(scenarios::teststand::compare::run(site, releases))?;
+            println!("{table}");
+            if publish {
+                e2e::readme::publish("compared", &table)?;
+            }
         }
         Command::BenchOperator(options) => runtime()?.block_on(bench::run(options))?,
         Command::BenchRaw(options) => runtime()?.block_on(bench::raw(options))?,

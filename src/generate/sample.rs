@@ -33,7 +33,11 @@ pub fn tenant() -> Tenant {
         status: crate::api::v1alpha1::HospitalTenantStatus::default(),
         platform: crate::api::v1alpha1::HospitalPlatformSpec::default(),
         application: application(),
-        version: ApplicationVersion { version: "5.0.4".to_owned(), images: BTreeMap::new() },
+        version: ApplicationVersion {
+            version: "5.0.4".to_owned(),
+            images: BTreeMap::new(),
+            ..ApplicationVersion::default()
+        },
         parameters: BTreeMap::from([("NAME".to_owned(), "value of the parameter".to_owned())]),
         database: Some(database),
         settings: Settings::default(),

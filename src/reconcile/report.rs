@@ -124,6 +124,7 @@ fn needs_a_person(reason: Reason) -> bool {
         reason,
         Reason::InitFailed
             | Reason::MigrationFailed
+            | Reason::ContractFailed
             | Reason::GateFailed
             | Reason::RequestsFailing
             | Reason::RolledBack
@@ -145,8 +146,7 @@ fn relaxations(tenant: &Tenant) -> Vec<Relaxation> {
         holds.then(|| Relaxation { what: what.to_owned(), reason: off.reason.clone(), until: Some(off.until.clone()) })
     });
     let lifecycle = tenant.application.lifecycle.clone().unwrap_or_default();
-    let steps = [("init", lifecycle.init), ("migrate", lifecycle.migrate)];
-    let of_steps = steps.into_iter().filter_map(|(name, step)| Some((name.to_owned(), step?.exceptions)));
+    let of_steps = lifecycle.steps().map(|(name, step)| (name.to_owned(), step.exceptions.clone()));
     let of_components = tenant.application.components.iter().map(|c| (c.name.clone(), c.exceptions.clone()));
     let exceptions = of_components.chain(of_steps).flat_map(|(name, exceptions)| {
         exceptions.into_iter().map(move |exception| Relaxation {

@@ -137,8 +137,9 @@ pub fn policies_have_pods(set: &Set) -> Finding {
     // An identity is made for every component and step, whether or not its pods are there.
     let tenant = labels(&of_kind(set, &["Namespace"]).next().ok_or("no namespace")?["metadata"]["labels"]);
     let later = of_kind(set, &["ServiceAccount"]).map(|account| text(&account["metadata"]["name"]));
-    let steps =
-        later.filter(|name| name == "init" || name == "migrate" || set.name.ends_with("-new")).map(|component| {
+    let steps = later
+        .filter(|name| ["init", "migrate", "contract"].contains(&name.as_str()) || set.name.ends_with("-new"))
+        .map(|component| {
             let mut labels: BTreeMap<_, _> = tenant.clone();
             labels.insert(his_operator::names::COMPONENT.to_owned(), component);
             labels

@@ -110,7 +110,7 @@ fn unique<T, K: Ord>(list: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
 
 prop_compose! {
     pub fn component()(
-        name in NAME.prop_filter("the operator's own", |name| !["database", "init", "migrate"].contains(&name.as_str())),
+        name in NAME.prop_filter("the operator's own", |name| !["contract", "database", "gate", "init", "migrate", "prober"].contains(&name.as_str())),
         role in prop::sample::select(vec![Role::Web, Role::Worker, Role::Scheduler, Role::Frontend]),
         ports in prop::collection::vec(port(), 0..3),
         files in prop::collection::vec(file(), 0..3),
@@ -171,11 +171,12 @@ prop_compose! {
             spec.versions.push(his_operator::api::v1alpha1::ApplicationVersion {
                 version: version.to_owned(),
                 images: BTreeMap::from([("random".to_owned(), image)]),
+                schema: Some(1),
             });
         }
         spec.components = unique(components, |component| component.name.clone());
         spec.secrets = vec![GeneratedSecret { name: "session_key".to_owned(), kind }];
-        spec.lifecycle = Some(Lifecycle { init: init.then(|| step("init")), migrate: migrate.then(|| step("migrate")) });
+        spec.lifecycle = Some(Lifecycle { init: init.then(|| step("init")), migrate: migrate.then(|| step("migrate")), contract: migrate.then(|| step("contract")) });
         spec.dependencies = Some(Dependencies {
             database: database.then(DatabaseDependency::default),
             cache: cache.then(CacheDependency::default),

@@ -118,10 +118,9 @@ impl World {
     pub fn excepted(&self, name: &str, rule: SecurityRule) -> bool {
         let lifecycle = self.application.lifecycle.clone().unwrap_or_default();
         let of = |exceptions: &[Exception]| exceptions.iter().any(|exception| exception.rule == rule);
-        match name {
-            "init" => lifecycle.init.is_some_and(|step| of(&step.exceptions)),
-            "migrate" => lifecycle.migrate.is_some_and(|step| of(&step.exceptions)),
-            _ => self.component(name).is_some_and(|component| of(&component.exceptions)),
+        match lifecycle.steps().find(|(step, _)| *step == name) {
+            Some((_, step)) => of(&step.exceptions),
+            None => self.component(name).is_some_and(|component| of(&component.exceptions)),
         }
     }
 

@@ -3,14 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::model::Results;
 use super::{plot, table};
-use crate::{paths, progress};
-
-const BEGIN: &str = "<!-- measured: begin -->";
-const END: &str = "<!-- measured: end -->";
+use crate::{paths, progress, readme};
 
 /// Writes the results file into the cache or, to be published, into the checkout with plots and README.
 pub(super) fn write(results: &Results, publish: bool) -> Result<()> {
@@ -29,9 +26,7 @@ pub(super) fn write(results: &Results, publish: bool) -> Result<()> {
         }
     }
     if publish {
-        let readme = root.join("README.md");
-        let text = fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
-        write_file(&readme, &between(&text, &section(results))?)?;
+        readme::publish("measured", &section(results))?;
     }
     progress::say(format!("results and plots are in {}", dir.display()));
     Ok(())
@@ -49,25 +44,4 @@ fn section(results: &Results) -> String {
         results.children,
         table::markdown(results)
     )
-}
-
-/// The text with what is between the marks replaced.
-fn between(text: &str, section: &str) -> Result<String> {
-    let Some((before, rest)) = text.split_once(BEGIN) else { bail!("README.md has no line {BEGIN}") };
-    let Some((_, after)) = rest.split_once(END) else { bail!("README.md has no line {END}") };
-    Ok(format!("{before}{BEGIN}\n{section}{END}{after}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::between;
-
-    #[test]
-    fn only_what_is_between_the_marks_is_replaced() {
-        let text = "a\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nb\n";
-        let new = between(text, "new\n").unwrap();
-        assert_eq!(new, "a\n<!-- measured: begin -->\nnew\n<!-- measured: end -->\nb\n");
-        assert_eq!(between(&new, "new\n").unwrap(), new);
-        assert!(between("nothing", "new").is_err());
-    }
 }

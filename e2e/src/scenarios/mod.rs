@@ -9,7 +9,7 @@ mod quiet;
 mod release;
 mod repair;
 mod served;
-mod teststand;
+pub mod teststand;
 mod upgrade;
 
 use std::{
@@ -84,6 +84,7 @@ const ALL: &[Scenario] = &[
         local: false,
         play: |t| Box::pin(teststand::failures_under_users(t)),
     },
+    Scenario { name: "a contract step ends the way back", local: false, play: |t| Box::pin(teststand::contract(t)) },
     Scenario { name: "another operator comes and goes", local: false, play: |t| Box::pin(upgrade::and_back(t)) },
     Scenario { name: "a killed operator is replaced", local: false, play: |t| Box::pin(repair::operator_killed(t)) },
     Scenario { name: "leaders killed while a hospital comes up", local: true, play: |t| Box::pin(killed::often(t)) },
@@ -94,11 +95,8 @@ const ALL: &[Scenario] = &[
 
 /// Sets the stage and plays all scenarios, or those with `only` in their name.
 pub async fn run(site: Site, only: Option<&str>, full: bool) -> Result<Count> {
-    let stage = tokio::task::spawn_blocking(|| demo::stage(site)).await??;
-    let hospital = Hospital::st_elsewhere(&stage).await?;
-    hospital.apply().await?;
-    hospital.ready().await?;
-    let theatre = Theatre { access: Access::to(&hospital, stage.site.gateway()), hospital, stage, full };
+    let theatre = Theatre::open(site, full).await?;
+    theatre.hospital.ready().await?;
     let mut count = Count::default();
     for scenario in ALL.iter().filter(|scenario| only.is_none_or(|only| scenario.name.contains(only))) {
         if scenario.local && !theatre.stage.site.is_local() {
@@ -124,6 +122,14 @@ pub async fn run(site: Site, only: Option<&str>, full: bool) -> Result<Count> {
 }
 
 impl Theatre {
+    /// A cluster with the operator and a hospital that comes up.
+    async fn open(site: Site, full: bool) -> Result<Self> {
+        let stage = tokio::task::spawn_blocking(|| demo::stage(site)).await??;
+        let hospital = Hospital::st_elsewhere(&stage).await?;
+        hospital.apply().await?;
+        Ok(Self { access: Access::to(&hospital, stage.site.gateway()), hospital, stage, full })
+    }
+
     /// kubectl on this cluster, as an administrator.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let command = crate::cluster::kubectl(Some(&self.stage.kubeconfig))?.args(arguments);

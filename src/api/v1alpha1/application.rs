@@ -21,6 +21,7 @@ use super::{Component, Exception, Resources, WritablePath};
     derive = "PartialEq",
     derive = "Default",
     cel,
+    validation = Rule::new("!has(self.spec.lifecycle) || !has(self.spec.lifecycle.contract) || self.spec.versions.all(v, has(v.schema))").message("an application with a contract step needs schema on every version: it says which versions can run after it").field_path(".spec.versions"),
     printcolumn(name = "Title", type_ = "string", json_path = ".spec.title"),
     printcolumn(name = "Versions", type_ = "string", json_path = ".spec.versions[*].version"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -47,7 +48,7 @@ pub struct HospitalApplicationSpec {
     /// What the application needs from elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dependencies: Option<Dependencies>,
-    /// Steps that run before pods of a version may start.
+    /// Steps that prepare and clean up the data of a version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,
     /// Files shared by components and lifecycle steps.
@@ -73,6 +74,11 @@ pub struct ApplicationVersion {
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 300}))]
     #[x_kube(validation = Rule::new("size(self) > 0 && self.all(k, self[k].matches('@sha256:[0-9a-f]{64}$'))").message("every image must end in @sha256: and 64 hex digits; a tag can change under a hospital: write the digest"))]
     pub images: BTreeMap<String, String>,
+    /// Number of the database schema that it runs on. Versions with a smaller number cannot run after this one's contract
+    /// step. Needed by every version of an application that has a contract step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub schema: Option<i64>,
 }
 
 /// One environment variable.
@@ -201,7 +207,7 @@ pub struct BucketDependency {
     pub name: String,
 }
 
-/// Steps that run before pods of a version may start.
+/// Steps that prepare and clean up the data of a version.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(cel)]
@@ -212,6 +218,18 @@ pub struct Lifecycle {
     /// Runs once for every version. Must leave the old version able to run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub migrate: Option<Step>,
+    /// Runs once for a version that serves alone, after a person has approved it by `spec.release.contract` of the tenant.
+    /// Removes what versions with a smaller `schema` need: after it, none of them can run any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contract: Option<Step>,
+}
+
+impl Lifecycle {
+    /// The steps that there are, by the name of their field.
+    pub fn steps(&self) -> impl Iterator<Item = (&'static str, &Step)> {
+        let all = [("init", &self.init), ("migrate", &self.migrate), ("contract", &self.contract)];
+        all.into_iter().filter_map(|(name, step)| Some((name, step.as_ref()?)))
+    }
 }
 
 /// One step: becomes a Job that runs once and is not retried.

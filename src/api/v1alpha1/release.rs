@@ -24,6 +24,10 @@ pub struct ReleaseSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 86_400))]
     pub deadline_seconds: Option<i64>,
+    /// Version whose contract step may run, once that version serves alone. Absent, or another version: it does not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40))]
+    pub contract: Option<String>,
 }
 
 /// One of the two copies of a component during a release.
@@ -165,12 +169,23 @@ pub struct Rollout {
     pub since: String,
     /// When it began (RFC 3339).
     pub started: String,
+    /// What the data can be set back to.
+    #[serde(default)]
+    pub restore_point: RestorePoint,
     /// Steps that have ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepDuration>,
     /// Why it is rolled back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<ReleaseFailure>,
+}
+
+/// A backup from right before a release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RestorePoint {
+    /// This version of the operator makes none: take a backup by other means before a migration that cannot be undone.
+    #[default]
+    Unsupported,
 }
 
 /// How long a step took.
@@ -219,6 +234,9 @@ pub struct ReleaseRecord {
     pub started: String,
     /// When it ended (RFC 3339).
     pub ended: String,
+    /// What the data could be set back to.
+    #[serde(default)]
+    pub restore_point: RestorePoint,
     /// How long each step took.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepDuration>,

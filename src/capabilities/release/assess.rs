@@ -2,6 +2,7 @@
 
 use super::{
     Plan, StepKind,
+    contract::Contract,
     gate::Gate,
     machine::{self, Check, Pods, Seen, Watch},
     seen, serving_version,
@@ -33,10 +34,30 @@ pub fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
     match seen::everything(input, live) {
         Pods::Complete => {
             let version = &live.release.version;
-            Verdict::proved(format!("every component runs version {version} with all its pods available"))
+            contracted(plan, version, format!("every component runs version {version} with all its pods available"))
         }
         Pods::Coming(message) => Verdict::failed(Reason::Progressing, message),
         Pods::Broken(message) => Verdict::failed(Reason::PodsFailing, message),
+    }
+}
+
+/// What becomes of the contract step of a version that serves.
+fn contracted(plan: &Plan, version: &str, serves: String) -> Verdict {
+    match &plan.contract {
+        Contract::Nothing | Contract::Done => Verdict::proved(serves),
+        Contract::Waits => Verdict::proved(format!(
+            "{serves}; its contract step waits for approval: spec.release.contract: {version:?}"
+        )),
+        Contract::Run(wanted) => {
+            let waits =
+                plan.waits_for.as_ref().map(|(condition, message)| format!(" waits for {condition}: {message}"));
+            let what = waits.unwrap_or_else(|| " is running".to_owned());
+            Verdict::failed(Reason::ContractRunning, format!("Job {}{what}; version {version} serves", wanted.job))
+        }
+        Contract::Failed(wanted) => Verdict::failed(
+            Reason::ContractFailed,
+            format!("Job {} has failed; version {version} serves, older ones may not run any more", wanted.job),
+        ),
     }
 }
 
@@ -116,10 +137,13 @@ fn expand(plan: &Plan, input: Input<'_>) -> Verdict {
     }
 }
 
-fn reason(step: StepKind, failed: bool) -> Reason {
+/// Reason of a condition while a step runs, or after it has failed.
+pub fn reason(step: StepKind, failed: bool) -> Reason {
     match (step, failed) {
         (StepKind::Init, true) => Reason::InitFailed,
         (StepKind::Migrate, true) => Reason::MigrationFailed,
+        (StepKind::Contract, true) => Reason::ContractFailed,
+        (StepKind::Contract, false) => Reason::ContractRunning,
         (StepKind::Init, false) => Reason::InitRunning,
         (StepKind::Migrate, false) => Reason::MigrationRunning,
     }

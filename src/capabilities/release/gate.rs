@@ -1,4 +1,5 @@
-//! Which lifecycle step has to run before pods of the wanted version may start: one pure function.
+//! Which lifecycle step has to run before pods of the wanted version may start: one pure function. What runs after is
+//! [`super::contract`].
 
 use crate::{
     api::v1alpha1::{FinishedJob, JobResult},
@@ -12,6 +13,8 @@ pub enum StepKind {
     Init,
     /// Once per version.
     Migrate,
+    /// Once per version, when it serves alone and a person has approved it.
+    Contract,
 }
 
 impl StepKind {
@@ -20,6 +23,7 @@ impl StepKind {
         match self {
             Self::Init => "init",
             Self::Migrate => "migrate",
+            Self::Contract => "contract",
         }
     }
 }

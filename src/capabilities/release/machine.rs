@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use super::gate::{Gate, StepKind};
+use super::{assess, gate::Gate};
 use crate::{
     api::v1alpha1::{
         Colour, LiveRelease, RefusedRelease, ReleaseEvidence, ReleaseFailure, ReleaseIdentity, ReleaseOutcome,
@@ -216,7 +216,7 @@ fn expand(state: &ReleaseStatus, seen: &Seen, now: DateTime<Utc>) -> ReleaseStat
         Gate::Open => at(state, ReleaseStep::Surge, now),
         Gate::Run(_) | Gate::Busy(_) => state.clone(),
         Gate::Failed(wanted) => {
-            let reason = if wanted.kind == StepKind::Init { Reason::InitFailed } else { Reason::MigrationFailed };
+            let reason = assess::reason(wanted.kind, true);
             end(
                 state,
                 ReleaseOutcome::RolledBack,
@@ -316,6 +316,7 @@ fn end(
         outcome,
         started: rollout.started,
         ended: text(now),
+        restore_point: rollout.restore_point,
         failure,
         evidence: None,
     };

@@ -5,12 +5,14 @@ mod assess;
 mod candidate;
 pub mod check;
 mod container;
+mod contract;
 mod gate;
 mod history;
 mod machine;
 mod program;
 mod render;
 mod seen;
+mod steps;
 mod workload;
 
 use chrono::{DateTime, Utc};
@@ -18,7 +20,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     api::v1alpha1::{
         Colour, Component, FinishedJob, HospitalTenantStatus, Lifecycle, LiveRelease, ReleaseIdentity, ReleaseStatus,
-        ReleaseStep, Step, Strategy,
+        ReleaseStep, Strategy,
     },
     capabilities::{
         Capability, Contributions, Demand, Input, Peer, credentials::Credentials, database::DatabaseCapability,
@@ -28,9 +30,11 @@ use crate::{
     tenant::{Tenant, database::Mode},
 };
 use candidate::{Candidate, Part, strategy};
-use gate::{Gate, StepKind, Wanted};
+use contract::Contract;
+use gate::{Gate, StepKind};
 use machine::Pods;
 use program::{Program, component_uses, step_uses};
+use steps::Steps;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub struct Plan {
     /// What serves, if it is something else and can still be rendered.
     live: Option<Candidate>,
     gate: Gate,
+    contract: Contract,
+    /// What runs in the Job of `gate` or `contract`, and for how many seconds at the most.
     step: Option<(Program, i64)>,
     finished: Vec<FinishedJob>,
     /// Condition that a step has to wait for.
@@ -70,24 +76,28 @@ impl Capability for Release {
         for part in &wanted.parts {
             contribute(tenant, part, shared);
         }
-        let lifecycle = tenant.application.lifecycle.clone().unwrap_or_default();
-        let init = step(tenant, StepKind::Init, lifecycle.init.as_ref(), shared)?;
-        let migrate = step(tenant, StepKind::Migrate, lifecycle.migrate.as_ref(), shared)?;
         let (finished, running) = history::read(input);
-        let job = |step: &Option<(Wanted, Program, i64)>| step.as_ref().map(|(wanted, ..)| wanted.clone());
-        let gate = gate::decide(&tenant.version.version, job(&init), job(&migrate), &finished, &running);
-        let step = match &gate {
-            Gate::Run(job) => {
-                let chosen = if job.kind == StepKind::Init { init } else { migrate };
-                chosen.map(|(_, program, timeout)| (program, timeout))
-            }
-            Gate::Open | Gate::Failed(_) | Gate::Busy(_) => None,
+        contract::allows(tenant, &finished, &running)?;
+        let steps = Steps::of(tenant, shared)?;
+        let gate = gate::decide(
+            &tenant.version.version,
+            steps.job(StepKind::Init),
+            steps.job(StepKind::Migrate),
+            &finished,
+            &running,
+        );
+        let alone = contract::alone(&state, &wanted.identity.digest);
+        let contract = contract::decide(steps.job(StepKind::Contract), alone, contract::approved(tenant), &finished);
+        let step = match (&contract, &gate) {
+            (Contract::Run(job), _) | (_, Gate::Run(job)) => steps.program(job.kind),
+            _ => None,
         };
         let other = state.live.as_ref().filter(|live| live.release.digest != wanted.identity.digest);
         let live = other.and_then(|live| candidate::again(tenant, &live.release));
         let (check, prober) = (check_name(tenant, &state, &wanted), prober_name(input, &state, &wanted));
         contribute_askers(input, &state, &wanted, prober.as_deref(), shared);
-        Ok(Plan { state, wanted, live, gate, step, finished, waits_for: waits_for(tenant, before), check, prober })
+        let waits_for = waits_for(tenant, before);
+        Ok(Plan { state, wanted, live, gate, contract, step, finished, waits_for, check, prober })
     }
 
     fn render(plan: &Plan, input: Input<'_>, _: &Contributions) -> Vec<Desired> {
@@ -130,8 +140,12 @@ impl Plan {
         rollout.chain(ended).flat_map(jobs).collect()
     }
 
-    fn step_of_rollout(&self) -> Option<ReleaseStep> {
-        step_of(&self.state)
+    /// The lifecycle step that must run now, or is running.
+    fn due_step(&self) -> Option<&gate::Wanted> {
+        match (&self.contract, &self.gate, step_of(&self.state)) {
+            (Contract::Run(wanted), ..) | (_, Gate::Run(wanted), Some(ReleaseStep::Expand)) => Some(wanted),
+            _ => None,
+        }
     }
 
     fn traffic(&self, input: Input<'_>) -> Option<Traffic<'_>> {
@@ -242,10 +256,9 @@ fn contribute_askers(
 pub fn users(tenant: &Tenant, group: &str) -> Vec<String> {
     let application = &tenant.application;
     let components = application.components.iter().filter(|component| component_uses(tenant, component, group));
-    let Lifecycle { init, migrate } = application.lifecycle.clone().unwrap_or_default();
-    let steps = [(StepKind::Init, init), (StepKind::Migrate, migrate)];
-    let steps = steps.into_iter().filter(|(_, step)| step.as_ref().is_some_and(|step| step_uses(tenant, step, group)));
-    components.map(|component| component.name.clone()).chain(steps.map(|(kind, _)| kind.name().to_owned())).collect()
+    let lifecycle = application.lifecycle.iter().flat_map(Lifecycle::steps);
+    let steps = lifecycle.filter(|(_, step)| step_uses(tenant, step, group)).map(|(name, _)| name.to_owned());
+    components.map(|component| component.name.clone()).chain(steps).collect()
 }
 
 fn contribute(tenant: &Tenant, part: &Part, shared: &mut Contributions) {
@@ -261,22 +274,6 @@ fn contribute(tenant: &Tenant, part: &Part, shared: &mut Contributions) {
             shared.flow(Peer::component(name), Peer::component(&connection.component), port.port, why);
         }
     }
-}
-
-fn step(
-    tenant: &Tenant,
-    kind: StepKind,
-    step: Option<&Step>,
-    shared: &mut Contributions,
-) -> Result<Option<(Wanted, Program, i64)>, Rejection> {
-    let Some(step) = step else { return Ok(None) };
-    let program = program::of_step(tenant, kind.name(), step)?;
-    shared.identity(kind.name());
-    shared.resolution(tenant, kind.name());
-    shared.demands.push(demand(&program, 1));
-    let attempt = candidate::attempt(tenant);
-    let wanted = Wanted::new(kind, &program.image, &program.command, &program.args, attempt);
-    Ok(Some((wanted, program, step.timeout_seconds.unwrap_or(1800))))
 }
 
 fn demand(program: &Program, pods: i32) -> Demand {

@@ -6,7 +6,6 @@ use super::{
     Plan, Release, asking,
     candidate::{Candidate, Part},
     check,
-    gate::Gate,
     history::LEDGER,
     seen, workload,
 };
@@ -42,14 +41,11 @@ pub fn all(plan: &Plan, input: Input<'_>) -> Vec<Desired> {
     desired
 }
 
-/// The Job of init or of the migration.
+/// The Job of the lifecycle step that is due.
 fn step(plan: &Plan, input: Input<'_>) -> Vec<Desired> {
-    let (Gate::Run(wanted), Some((program, timeout)), None) = (&plan.gate, &plan.step, &plan.waits_for) else {
+    let (Some(wanted), Some((program, timeout)), None) = (plan.due_step(), &plan.step, &plan.waits_for) else {
         return Vec::new();
     };
-    if plan.step_of_rollout() != Some(ReleaseStep::Expand) {
-        return Vec::new();
-    }
     let mut desired: Vec<_> = workload::files(input.tenant, program).map(Desired::Apply).into_iter().collect();
     // The template of a Job cannot change: one that is there stays as it is.
     if input.observed.get(kind::JOB, &input.tenant.namespace, &wanted.job).is_none() {

@@ -40,6 +40,7 @@ fn templates(reason: Reason) -> &'static [&'static str] {
         | Reason::OutOfBounds
         | Reason::DatabaseModeRefused
         | Reason::DatabaseModeChanged
+        | Reason::SchemaContracted
         | Reason::TimeInvalid => &[EDIT, CHECK],
         Reason::Unsupported => &["kubectl get crd", STATUS],
         Reason::SecretNotFound => &[
@@ -52,8 +53,10 @@ fn templates(reason: Reason) -> &'static [&'static str] {
             "kubectl -n {ns} logs database-0 --all-containers --tail 100",
             "kubectl -n {ns} get persistentvolumeclaims",
         ],
-        Reason::InitRunning | Reason::MigrationRunning => &[JOB, JOB_LOG],
-        Reason::InitFailed | Reason::MigrationFailed => &[JOB, JOB_LOG, AGAIN, "kubectl his status {name} --watch"],
+        Reason::InitRunning | Reason::MigrationRunning | Reason::ContractRunning => &[JOB, JOB_LOG],
+        Reason::InitFailed | Reason::MigrationFailed | Reason::ContractFailed => {
+            &[JOB, JOB_LOG, AGAIN, "kubectl his status {name} --watch"]
+        }
         Reason::GateFailed => &[JOB, JOB_LOG, PODS, AGAIN],
         Reason::RolledBack | Reason::RequestsFailing => &[STATUS, EVENTS, PODS, AGAIN],
         Reason::QuotaTooSmall => &["kubectl -n {ns} describe resourcequota hospital", EDIT],

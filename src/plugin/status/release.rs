@@ -22,6 +22,7 @@ pub(super) fn under_way(release: &ReleaseStatus, now: DateTime<Utc>) -> Option<S
         rollout.colour,
         age(time(&rollout.started), now)
     );
+    line.push_str(&format!("\nRestore point: {:?}", rollout.restore_point));
     if let Some(failure) = &rollout.failure {
         line.push_str(&format!("\nTaken back at {}: {}", failure.step, failure.message));
     }

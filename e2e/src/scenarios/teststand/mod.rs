@@ -1,6 +1,7 @@
 //! Releases of a small application that says which version answers and fails as it is told to: many in a row under load, and
 //! one for each way to fail.
 
+pub mod compare;
 mod load;
 
 use std::time::Duration;
@@ -122,6 +123,36 @@ pub async fn failures_under_users(theatre: &Theatre) -> Result<String> {
     Ok(told.join("; "))
 }
 
+/// The contract step runs when a person has named the version that serves; after it, nobody goes back below its schema.
+pub async fn contract(theatre: &Theatre) -> Result<String> {
+    let versions = ["v0", "v1"].map(ToOwned::to_owned);
+    let mut stand = Stand::open(theatre, "contract", &versions).await?;
+    stand.release("v1").await?;
+    let ran = |tenant: &DynamicObject| {
+        let jobs = tenant.data.pointer("/status/jobs").and_then(Value::as_array).cloned().unwrap_or_default();
+        jobs.iter().any(|job| {
+            job["name"].as_str().is_some_and(|name| name.starts_with("contract-")) && job["result"] == "Succeeded"
+        })
+    };
+    let tenant = tenants(&stand.hospital.client).get(&stand.hospital.name).await?;
+    ensure!(!ran(&tenant), "the contract step ran without approval");
+    set(&mut stand.hospital.tenant, &["spec", "release", "contract"], "v1".into());
+    stand.choose("v1").await?;
+    stand.hospital.until("the contract step", PATIENCE, |tenant| ran(tenant) && is_true(tenant, "Ready")).await?;
+    let load = Load::start(&stand.door, MOST);
+    stand.choose("v0").await?;
+    let refused = |tenant: &DynamicObject| {
+        condition(tenant, "Ready").is_some_and(|(status, why, _)| status == "False" && why == "SchemaContracted")
+    };
+    let outcome = stand.hospital.until("the way back is refused", PATIENCE, refused).await;
+    let report = load.end().await;
+    outcome?;
+    report.is_clean(&["v1"])?;
+    stand.release("v1").await?;
+    stand.close(theatre).await?;
+    Ok(format!("approved, it ran once; going back was refused, 0 of {} requests failed", report.sent))
+}
+
 impl Stand {
     /// A hospital with the first of these versions.
     async fn open(theatre: &Theatre, name: &str, versions: &[String]) -> Result<Self> {
@@ -222,11 +253,11 @@ fn serving(tenant: &DynamicObject) -> &str {
 fn application(image: &str, versions: &[String]) -> Result<Value> {
     let mut application: Value = serde_yaml_ng::from_str(APPLICATION).context("application.yaml is no YAML")?;
     let missing = format!("his.local/missing@sha256:{}", "0".repeat(64));
-    let version = |name: &String| {
+    let version = |(schema, name): (usize, &String)| {
         let image = if name == "image-missing" { &missing } else { image };
-        json!({"version": name, "images": {"python": image}})
+        json!({"version": name, "images": {"python": image}, "schema": schema})
     };
-    set(&mut application, &["spec", "versions"], versions.iter().map(version).collect());
+    set(&mut application, &["spec", "versions"], versions.iter().enumerate().map(version).collect());
     let file = application.pointer_mut("/spec/components/0/files/0/template").context("web has no file")?;
     *file = SERVER.into();
     Ok(application)

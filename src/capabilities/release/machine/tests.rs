@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::capabilities::release::gate::Wanted;
+use crate::capabilities::release::gate::{StepKind, Wanted};
 
 fn release(version: &str) -> ReleaseIdentity {
     ReleaseIdentity { version: version.to_owned(), digest: format!("digest-{version}"), ..ReleaseIdentity::default() }
