@@ -41,7 +41,7 @@ fn label(field: &str, text: &str) -> Result<(), Rejection> {
     }
     refused(
         field,
-        format!("{text:?} is no name of a namespace or Service; use lower case letters, digits and dashes, at most 63"),
+        format!("{text:?} is no such name; use lower case letters, digits and dashes, at most 63"),
     )
 }
 
