@@ -23,6 +23,8 @@ mod explain;
 mod health;
 #[path = "plugin/live.rs"]
 mod live;
+#[path = "plugin/network.rs"]
+mod network;
 #[path = "plugin/plan.rs"]
 mod plan;
 #[path = "plugin/server.rs"]

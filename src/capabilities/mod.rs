@@ -54,7 +54,7 @@ pub trait Capability {
     /// Judges by what was observed.
     fn assess(plan: &Self::Plan, input: Input<'_>) -> Verdict;
     /// Writes down in status what the next pass or a person must know beside the verdict.
-    fn record(_plan: &Self::Plan, _input: Input<'_>, _status: &mut HospitalTenantStatus) {}
+    fn record(_plan: &Self::Plan, _input: Input<'_>, _shared: &Contributions, _status: &mut HospitalTenantStatus) {}
 }
 
 /// One end of a flow.
@@ -64,7 +64,7 @@ pub enum Peer {
     Component(String),
     /// Pods of another namespace.
     Elsewhere {
-        /// Short name of the peer, part of the policy's name.
+        /// Short name of the peer; with its namespace, part of the policy's name.
         name: &'static str,
         /// Their namespace.
         namespace: String,

@@ -43,7 +43,7 @@ pub trait Planned: Send + Sync {
     /// See [`Capability::assess`].
     fn assess(&self, input: Input<'_>) -> Verdict;
     /// See [`Capability::record`].
-    fn record(&self, input: Input<'_>, status: &mut HospitalTenantStatus);
+    fn record(&self, input: Input<'_>, shared: &Contributions, status: &mut HospitalTenantStatus);
 }
 
 struct Of<C: Capability>(C::Plan);
@@ -61,8 +61,8 @@ impl<C: Capability> Planned for Of<C> {
         }
     }
 
-    fn record(&self, input: Input<'_>, status: &mut HospitalTenantStatus) {
-        C::record(&self.0, input, status);
+    fn record(&self, input: Input<'_>, shared: &Contributions, status: &mut HospitalTenantStatus) {
+        C::record(&self.0, input, shared, status);
     }
 }
 

@@ -1,7 +1,7 @@
 //! `kubectl his`: what a hospital is doing, what a change would do, and what a reason means.
 //!
-//! Guarantees: it only reads, but for `pause` and `resume`, which write two annotations; `plan`, `explain` of a word and
-//! `completion` need no cluster. Text is made by pure functions from what was read.
+//! Guarantees: it only reads, but for `pause` and `resume`, which write two annotations; `plan`, `network` of files,
+//! `explain` of a word and `completion` need no cluster. Text is made by pure functions from what was read.
 //! Exit codes: 0 all is well, 1 wrong usage or unreadable files, 2 refused or not Ready, 3 no answer from the cluster,
 //! 4 the cluster differs from what is wanted.
 
@@ -12,6 +12,7 @@ pub mod diff;
 pub mod events;
 mod explain;
 mod look;
+pub mod network;
 mod output;
 mod pause;
 mod plan;
@@ -59,6 +60,8 @@ enum Command {
     Diff(diff::Arguments),
     /// Say what a reason or a condition means and what to do about it; with a hospital, what is so there.
     Explain(explain::Arguments),
+    /// Show who may connect to whom in a hospital, as a table or a picture, or why one may or may not.
+    Network(network::Arguments),
     /// Show everything that was told about a hospital and in its namespace.
     Events(events::Arguments),
     /// Have the operator change nothing of a hospital until a given time.
@@ -94,6 +97,7 @@ fn run(cli: Cli) -> Ended {
         Command::Plan(arguments) => arguments.run(),
         Command::Diff(arguments) => arguments.run(),
         Command::Explain(arguments) => arguments.run(),
+        Command::Network(arguments) => arguments.run(),
         Command::Events(arguments) => arguments.run(),
         Command::Pause(arguments) => arguments.run(),
         Command::Resume(arguments) => arguments.run(),

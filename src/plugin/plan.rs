@@ -28,7 +28,11 @@ pub(super) fn plan(arguments: &render::Arguments, format: Format) -> Ended {
     let mut standard_input = std::io::stdin().lock();
     match arguments.run(format, &mut standard_input, SystemClock.now()) {
         Ok(report) => Ok(Said { text: report.text, warnings: report.warnings, ..Said::default() }),
-        Err(error) if error.is_refusal() => Err(Ending::Refused(error.to_string())),
-        Err(error) => Err(Ending::Usage(error.to_string())),
+        Err(error) => Err(refused(&error)),
     }
+}
+
+/// How a command ends whose files cannot be read, or are refused.
+pub(super) fn refused(error: &render::Error) -> Ending {
+    if error.is_refusal() { Ending::Refused(error.to_string()) } else { Ending::Usage(error.to_string()) }
 }

@@ -15,6 +15,7 @@ pub struct Pass {
     pub tenant: Tenant,
     /// What must exist, in order of application; each object stamped with its digest.
     pub desired: Vec<Desired>,
+    shared: Contributions,
     plans: Vec<(&'static str, &'static str, Box<dyn Planned>)>,
 }
 
@@ -41,7 +42,7 @@ pub fn plan(inputs: &Inputs, observed: &Observed) -> Result<Pass, Rejection> {
     }
     let render = |(_, _, plan): &(_, _, Box<dyn Planned>)| plan.render(input, &shared);
     let desired = plans.iter().flat_map(render).map(stamped).collect();
-    Ok(Pass { tenant, desired, plans })
+    Ok(Pass { tenant, desired, shared, plans })
 }
 
 impl Pass {
@@ -60,7 +61,7 @@ impl Pass {
     /// Writes down what every capability has to say beside its verdict.
     pub fn record(&self, observed: &Observed, status: &mut HospitalTenantStatus) {
         let input = Input { tenant: &self.tenant, observed };
-        self.plans.iter().for_each(|(_, _, plan)| plan.record(input, status));
+        self.plans.iter().for_each(|(_, _, plan)| plan.record(input, &self.shared, status));
     }
 
     fn unwritten(&self, capability: &str, observed: &Observed) -> Option<Verdict> {

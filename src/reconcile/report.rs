@@ -27,6 +27,7 @@ pub fn planned(
     if paused.is_some() {
         // Nothing is acted upon, so nothing moves.
         status.release = tenant.status.release.clone();
+        status.network.clone_from(&tenant.status.network);
     }
     status.version = release::serving_version(&status.release).map(ToOwned::to_owned);
     status.url = Some(public_url(tenant));
@@ -59,6 +60,7 @@ pub fn rejected(resource: &HospitalTenant, rejection: &Rejection, now: DateTime<
         namespace: before.namespace,
         version: before.version,
         release: before.release,
+        network: before.network,
         url: before.url,
         relaxations: before.relaxations,
         jobs: before.jobs,

@@ -94,8 +94,28 @@ pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
 }
 
 impl Arguments {
+    /// Everything in these files, or one hospital of them, as it ends up.
+    pub(crate) fn whole(files: &[String], tenant: Option<&str>) -> Self {
+        Self {
+            files: files.to_vec(),
+            tenant: tenant.into_iter().map(ToOwned::to_owned).collect(),
+            first_step: false,
+            without_crd: Vec::new(),
+            at: None,
+            agent_image: None,
+            operator_namespace: None,
+        }
+    }
+
     /// Reads, checks, plans and prints.
     pub fn run(&self, format: Format, standard_input: &mut dyn Read, now: DateTime<Utc>) -> Result<Report, Error> {
+        let outcomes = self.outcomes(standard_input, now)?;
+        let warnings = if self.first_step { Vec::new() } else { outcomes.iter().flat_map(warnings).collect() };
+        Ok(Report { text: show::text(&outcomes, format), warnings })
+    }
+
+    /// Reads, checks and plans.
+    pub(crate) fn outcomes(&self, standard_input: &mut dyn Read, now: DateTime<Utc>) -> Result<Vec<Outcome>, Error> {
         let documents = read::documents(&self.files, standard_input)?;
         let definitions = Definitions::decode(&documents).map_err(Error::Invalid)?;
         let crds = self.crds()?;
@@ -112,11 +132,7 @@ impl Arguments {
                 }
             }
         }
-        if !refused.is_empty() {
-            return Err(Error::Rejected(refused));
-        }
-        let warnings = if self.first_step { Vec::new() } else { outcomes.iter().flat_map(warnings).collect() };
-        Ok(Report { text: show::text(&outcomes, format), warnings })
+        if refused.is_empty() { Ok(outcomes) } else { Err(Error::Rejected(refused)) }
     }
 
     fn chosen<'a>(&self, definitions: &'a Definitions) -> Result<Vec<&'a (String, Arc<HospitalTenant>)>, Error> {

@@ -3,6 +3,7 @@
 //! Guarantees: a [`Tenant`] has a platform, an application, an existing version, hosts of its own and a namespace that is
 //! its own. It imports no client.
 
+pub mod cidr;
 pub mod database;
 mod platform;
 pub mod template;

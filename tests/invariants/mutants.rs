@@ -32,7 +32,7 @@ pub fn of(oracle: &str) -> Damage {
             |world| container(world, |container| container["volumeMounts"][0]["name"] = "no-such-volume".into())
         }
         "no_open_peer" => |world| {
-            let named = world.objects.iter_mut().find(|object| object.name.starts_with("egress-"));
+            let named = world.objects.iter_mut().find(|object| object.name.starts_with("egress."));
             named.map(|policy| policy.body["spec"]["egress"][0]["to"] = json!([])).is_some()
         },
         "deny_before_workload" => |world| {

@@ -45,7 +45,7 @@ fn touch(desired: &Desired, body: &mut Value) {
             let container = &mut body["spec"]["template"]["spec"]["containers"][0];
             container["image"] = json!("registry.example.org/other@sha256:3");
         }
-        ("NetworkPolicy", name) if name.starts_with("ingress-web") => {
+        ("NetworkPolicy", name) if name.starts_with("ingress.web") => {
             body["spec"]["ingress"][0]["from"] = json!([{"podSelector": {}}]);
         }
         ("Secret", "app-session") => body["metadata"]["labels"] = json!({}),

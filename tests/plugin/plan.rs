@@ -91,7 +91,10 @@ fn the_table_says_why_each_object_is_there_and_what_is_relaxed() {
     let table = plan("hospital.yaml", &[]).out;
     let has =
         |start: &[&str]| table.lines().any(|line| line.split_whitespace().take(start.len()).eq(start.iter().copied()));
-    assert!(has(&["1", "network", "NetworkPolicy", "ingress-web-gateway-8000", "users", "through"]), "{table}");
+    assert!(
+        has(&["1", "network", "NetworkPolicy", "ingress.web.envoy-gateway-system.gateway.8000", "users", "through"]),
+        "{table}"
+    );
     assert!(
         table
             .lines()

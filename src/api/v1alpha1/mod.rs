@@ -7,6 +7,7 @@
 
 mod application;
 mod component;
+mod network;
 mod platform;
 mod probe;
 mod release;
@@ -15,6 +16,7 @@ mod tenant;
 
 pub use application::*;
 pub use component::*;
+pub use network::*;
 pub use platform::*;
 pub use probe::*;
 pub use release::*;

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ReleaseStatus;
+use super::{NetworkStatus, ReleaseStatus};
 
 /// What the operator has observed of a hospital.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +25,9 @@ pub struct HospitalTenantStatus {
     /// The release that serves, the one that is coming in, and what became of the last ones.
     #[serde(default, skip_serializing_if = "ReleaseStatus::is_empty")]
     pub release: ReleaseStatus,
+    /// Who may connect to whom; everything else is denied.
+    #[serde(default, skip_serializing_if = "NetworkStatus::is_empty")]
+    pub network: NetworkStatus,
     /// Address of the hospital for its users.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,

@@ -1,15 +1,19 @@
 #![doc = include_str!("README.md")]
 
+pub mod graph;
 mod render;
 
 use std::collections::BTreeMap;
 
 use crate::{
-    capabilities::{Capability, Contributions, Flow, Input},
+    api::v1alpha1::{HospitalTenantStatus, NetworkStatus},
+    capabilities::{Capability, Contributions, Flow, Input, Peer},
     conditions::{Reason, Rejection, Verdict, Verdicts},
     objects::{Desired, Kind, kind},
     tenant::Tenant,
 };
+
+pub use render::DENY;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -38,6 +42,11 @@ impl Capability for Network {
         std::iter::once(deny).chain(flows).map(Desired::Apply).collect()
     }
 
+    fn record(plan: &Plan, input: Input<'_>, shared: &Contributions, status: &mut HospitalTenantStatus) {
+        let open_until = off(input.tenant).filter(|_| plan.off).map(|off| off.until.clone());
+        status.network = NetworkStatus { open_until, ..graph::status(&merged(shared)) };
+    }
+
     fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
         if let (true, Some(off)) = (plan.off, off(input.tenant)) {
             return Verdict::failed(
@@ -59,11 +68,20 @@ impl Capability for Network {
 
 /// Flows with the same ends and port become one: its policies have one name, and say all reasons.
 fn merged(shared: &Contributions) -> Vec<Flow> {
-    let mut merged: BTreeMap<Flow, Vec<String>> = BTreeMap::new();
-    for flow in &shared.flows {
-        merged.entry(Flow { why: String::new(), ..flow.clone() }).or_default().push(flow.why.clone());
+    let mut merged: BTreeMap<(&Peer, &Peer, i32), (bool, Vec<&str>)> = BTreeMap::new();
+    for Flow { from, to, port, udp, why } in &shared.flows {
+        let (udps, reasons) = merged.entry((from, to, *port)).or_default();
+        *udps |= udp;
+        reasons.push(why);
     }
-    merged.into_iter().map(|(flow, why)| Flow { why: why.join("; "), ..flow }).collect()
+    let flow = |((from, to, port), (udp, why)): ((&Peer, &Peer, i32), (bool, Vec<&str>))| Flow {
+        from: from.clone(),
+        to: to.clone(),
+        port,
+        udp,
+        why: why.join("; "),
+    };
+    merged.into_iter().map(flow).collect()
 }
 
 fn off(tenant: &Tenant) -> Option<&crate::api::v1alpha1::Off> {

@@ -10,10 +10,12 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
+use super::graph::{self, Side};
 use crate::{
+    api::v1alpha1::Protocol,
     capabilities::{Capability, Flow, Peer, isolation::metadata, network::Network},
     names,
-    objects::{Kind, Object, digest, kind},
+    objects::{Kind, Object, kind},
     tenant::Tenant,
 };
 
@@ -54,13 +56,14 @@ pub fn allow_all(tenant: &Tenant) -> Object {
 /// One policy for each end of the flow that is a pod of this hospital.
 pub fn flow(tenant: &Tenant, flow: &Flow) -> Vec<Object> {
     let ports = Some(ports(flow));
+    let (from, to) = (graph::id(&flow.from), graph::id(&flow.to));
     let mut policies = Vec::new();
     if let Peer::Component(component) = &flow.from {
         let rule = NetworkPolicyEgressRule { to: Some(peers(tenant, &flow.to)), ports: ports.clone() };
         policies.push(policy(
             tenant,
             kind::NETWORK_POLICY,
-            &name("egress", component, &flow.to, flow.port),
+            &graph::policy(Side::Egress, &from, &to, flow.port),
             &flow.why,
             NetworkPolicySpec {
                 pod_selector: Some(component_pods(tenant, component)),
@@ -75,7 +78,7 @@ pub fn flow(tenant: &Tenant, flow: &Flow) -> Vec<Object> {
         policies.push(policy(
             tenant,
             kind::NETWORK_POLICY,
-            &name("ingress", component, &flow.from, flow.port),
+            &graph::policy(Side::Ingress, &to, &from, flow.port),
             &flow.why,
             NetworkPolicySpec {
                 pod_selector: Some(component_pods(tenant, component)),
@@ -97,15 +100,6 @@ fn policy(tenant: &Tenant, kind: Kind, name: &str, why: &str, spec: NetworkPolic
     let mut metadata = metadata(tenant, Network::NAME, name);
     metadata.annotations.get_or_insert_default().insert(WHY.to_owned(), why.to_owned());
     Object::new(kind, &NetworkPolicy { metadata, spec: Some(spec) })
-}
-
-fn name(direction: &str, component: &str, other: &Peer, port: i32) -> String {
-    let other = match other {
-        Peer::Component(other) => other.clone(),
-        Peer::Elsewhere { name, .. } => (*name).to_owned(),
-        Peer::Addresses { first, more } => format!("addresses-{}", digest(&(first, more))),
-    };
-    format!("{direction}-{component}-{other}-{port}")
 }
 
 fn peers(tenant: &Tenant, peer: &Peer) -> Vec<NetworkPolicyPeer> {
@@ -151,10 +145,10 @@ fn labels(match_labels: BTreeMap<String, String>) -> LabelSelector {
 }
 
 fn ports(flow: &Flow) -> Vec<NetworkPolicyPort> {
-    let port = |protocol: &str| NetworkPolicyPort {
+    let port = |protocol: &Protocol| NetworkPolicyPort {
         port: Some(IntOrString::Int(flow.port)),
-        protocol: Some(protocol.to_owned()),
+        protocol: Some(protocol.as_str().to_owned()),
         end_port: None,
     };
-    if flow.udp { vec![port("UDP"), port("TCP")] } else { vec![port("TCP")] }
+    graph::protocols(flow).iter().map(port).collect()
 }

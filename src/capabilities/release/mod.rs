@@ -108,7 +108,7 @@ impl Capability for Release {
         assess::assess(plan, input)
     }
 
-    fn record(plan: &Plan, input: Input<'_>, status: &mut HospitalTenantStatus) {
+    fn record(plan: &Plan, input: Input<'_>, _: &Contributions, status: &mut HospitalTenantStatus) {
         status.release = machine::next(&plan.state, &seen::seen(plan, input), input.tenant.now);
         status.jobs = history::newest(&input.tenant.status.jobs, &history::read(input).0);
     }

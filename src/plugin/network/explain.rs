@@ -1,0 +1,139 @@
+//! Why one end may connect to another, or why not.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::model::Graph;
+use crate::{
+    api::v1alpha1::{AllowedFlow, NetworkPeer},
+    capabilities::network::{
+        DENY,
+        graph::{is_component, policies},
+    },
+    tenant::cidr::Cidr,
+};
+
+/// What is so between two ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// As asked.
+    pub from: String,
+    /// As asked.
+    pub to: String,
+    /// As asked; absent means any port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Whether a connection is allowed.
+    pub allowed: bool,
+    /// Why.
+    pub because: Vec<String>,
+    /// The flows that allow it.
+    pub flows: Vec<Allowing>,
+}
+
+/// One flow with its policies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Allowing {
+    /// The flow.
+    #[serde(flatten)]
+    pub flow: AllowedFlow,
+    /// NetworkPolicies in the hospital's namespace, one for each end that is there.
+    pub policies: Vec<String>,
+}
+
+impl Answer {
+    /// For people.
+    pub fn text(&self) -> String {
+        let port = self.port.map_or(String::new(), |port| format!(" on port {port}"));
+        let verdict = if self.allowed { "may" } else { "may not" };
+        let mut lines = vec![format!("{} {verdict} connect to {}{port}.", self.from, self.to)];
+        lines.extend(self.because.iter().map(|reason| format!("  {reason}")));
+        lines.join("\n") + "\n"
+    }
+}
+
+/// Whether and why one end may connect to another. Ends are components, peers by their whole or short name, or addresses.
+pub fn explain(graph: &Graph, from: &str, to: &str, port: Option<u16>) -> Result<Answer, String> {
+    known(graph, from)?;
+    known(graph, to)?;
+    let between = |flow: &&AllowedFlow| is(graph, &flow.from, from) && is(graph, &flow.to, to);
+    let on_port = |flow: &&AllowedFlow| port.is_none_or(|port| i32::from(port) == flow.port);
+    let all: Vec<&AllowedFlow> = graph.network.flows.iter().filter(between).collect();
+    let flows: Vec<Allowing> = all.iter().copied().filter(on_port).map(allowing).collect();
+    let open = graph.network.open_until.as_ref();
+    let mut because = Vec::new();
+    if let Some(until) = open {
+        because.push(format!(
+            "spec.network.off allows all traffic until {until}; NetworkPolicy {DENY} denies none until then."
+        ));
+    }
+    because.extend(flows.iter().map(sentence));
+    if flows.is_empty() {
+        because.extend(denied(graph, (from, to), &all));
+    }
+    let answer = Answer {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        port,
+        allowed: open.is_some() || !flows.is_empty(),
+        because,
+        flows,
+    };
+    if answer.allowed || graph.network.omitted == 0 {
+        return Ok(answer);
+    }
+    Err(format!(
+        "the hospital has {} more flows than its status names; ask with --filename, which knows all but {0} too, or look at its NetworkPolicies",
+        graph.network.omitted
+    ))
+}
+
+fn allowing(flow: &AllowedFlow) -> Allowing {
+    Allowing { flow: flow.clone(), policies: policies(flow).into_iter().map(|(_, policy)| policy).collect() }
+}
+
+fn sentence(allowing: &Allowing) -> String {
+    let AllowedFlow { from, to, port, protocol, why } = &allowing.flow;
+    format!(
+        "{} {port} from {from} to {to}, for: {why}. NetworkPolicy {} allows it.",
+        protocol.as_str(),
+        allowing.policies.join(" and ")
+    )
+}
+
+/// Why nothing allows it, what is allowed instead, and how it would be.
+fn denied(graph: &Graph, (from, to): (&str, &str), all: &[&AllowedFlow]) -> Vec<String> {
+    let inside = |end: &str| is_component(end) && end.parse::<IpAddr>().is_err() && graph.ends().contains(end);
+    if !inside(from) && !inside(to) {
+        return vec![format!("neither end is a component of {}: its policies say nothing of it.", graph.tenant)];
+    }
+    let mut lines =
+        vec![format!("no flow is declared; NetworkPolicy {DENY} in namespace {} denies it.", graph.namespace)];
+    if !all.is_empty() {
+        let ports: Vec<_> = all.iter().map(|flow| format!("{} {}", flow.protocol.as_str(), flow.port)).collect();
+        lines.push(format!("allowed between them: {}.", ports.join(", ")));
+    }
+    lines
+}
+
+fn known(graph: &Graph, name: &str) -> Result<(), String> {
+    let ends = graph.ends();
+    if name.parse::<IpAddr>().is_ok() || ends.iter().any(|end| is(graph, end, name)) {
+        return Ok(());
+    }
+    let ends: Vec<_> = ends.into_iter().collect();
+    Err(format!("--explain: {name:?} has no flow and is no address; with flows are: {}", ends.join(", ")))
+}
+
+/// Whether an end of a flow is what a person calls it.
+fn is(graph: &Graph, end: &str, name: &str) -> bool {
+    let short = !is_component(end) && end.rsplit('/').next() == Some(name) && !graph.ends().contains(name);
+    end == name || short || graph.peer(end).is_some_and(|peer| holds(peer, name))
+}
+
+fn holds(peer: &NetworkPeer, name: &str) -> bool {
+    let Ok(address) = name.parse::<IpAddr>() else { return peer.namespace.as_deref() == Some(name) };
+    peer.cidrs.iter().any(|cidr| cidr.parse().is_ok_and(|cidr: Cidr| cidr.contains(address)))
+}

@@ -1,0 +1,141 @@
+//! The graph of one hospital, and its table.
+
+use std::collections::BTreeSet;
+
+use comfy_table::Cell;
+use serde::Serialize;
+
+use crate::{
+    api::v1alpha1::{AllowedFlow, NetworkPeer, NetworkStatus, Protocol},
+    capabilities::network::graph::is_component,
+    names,
+    plugin::{
+        look::{self, Look},
+        output::plain,
+    },
+};
+
+/// Who may connect to whom in one hospital.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Graph {
+    /// The hospital.
+    pub tenant: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Connections and peers.
+    #[serde(flatten)]
+    pub network: NetworkStatus,
+}
+
+/// Connections between the same ends on the same port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Edge<'a> {
+    pub(super) flow: &'a AllowedFlow,
+    pub(super) protocols: Vec<Protocol>,
+}
+
+impl Edge<'_> {
+    /// For example `UDP+TCP`.
+    pub(super) fn protocols(&self) -> String {
+        self.protocols.iter().map(|protocol| protocol.as_str()).collect::<Vec<_>>().join("+")
+    }
+
+    /// For example `TCP 5432`.
+    pub(super) fn label(&self) -> String {
+        format!("{} {}", self.protocols(), self.flow.port)
+    }
+}
+
+impl Graph {
+    /// The graph of a hospital.
+    pub fn new(tenant: &str, network: NetworkStatus) -> Self {
+        Self { tenant: tenant.to_owned(), namespace: names::namespace(tenant), network }
+    }
+
+    /// Flows that differ in nothing but their protocol are one edge.
+    pub(super) fn edges(&self) -> Vec<Edge<'_>> {
+        let mut edges: Vec<Edge<'_>> = Vec::new();
+        for flow in &self.network.flows {
+            let same = |edge: &&mut Edge<'_>| {
+                (&edge.flow.from, &edge.flow.to, edge.flow.port) == (&flow.from, &flow.to, flow.port)
+            };
+            match edges.last_mut().filter(same) {
+                Some(edge) => edge.protocols.push(flow.protocol),
+                None => edges.push(Edge { flow, protocols: vec![flow.protocol] }),
+            }
+        }
+        edges
+    }
+
+    /// Every end of a flow, once.
+    pub(super) fn ends(&self) -> BTreeSet<&str> {
+        self.network.flows.iter().flat_map(|flow| [flow.from.as_str(), flow.to.as_str()]).collect()
+    }
+
+    pub(super) fn peer(&self, id: &str) -> Option<&NetworkPeer> {
+        self.network.peers.iter().find(|peer| peer.name == id)
+    }
+
+    /// What an end is called where there is little room: addresses by themselves.
+    pub(super) fn short(&self, id: &str) -> String {
+        let cidrs = self.peer(id).map(|peer| peer.cidrs.as_slice()).unwrap_or_default();
+        match cidrs {
+            [] => plain(id),
+            [one] => plain(one),
+            [first, more @ ..] => format!("{} and {} more", plain(first), more.len()),
+        }
+    }
+}
+
+/// Who a peer is.
+pub(super) fn who(peer: &NetworkPeer) -> String {
+    let Some(namespace) = &peer.namespace else { return plain(&peer.cidrs.join(", ")) };
+    if peer.pod_labels.is_empty() {
+        return plain(&format!("every pod of namespace {namespace}"));
+    }
+    let labels: Vec<_> = peer.pod_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    plain(&format!("pods of namespace {namespace} with {}", labels.join(", ")))
+}
+
+/// The graph for people.
+pub fn table(graph: &Graph, look: Look) -> String {
+    let mut flows = look::table(look, &["FROM", "TO", "PORT", "PROTOCOL", "WHY"]);
+    for edge in graph.edges() {
+        flows.add_row([
+            Cell::new(graph.short(&edge.flow.from)),
+            Cell::new(graph.short(&edge.flow.to)),
+            Cell::new(edge.flow.port),
+            Cell::new(edge.protocols()),
+            Cell::new(plain(&edge.flow.why)),
+        ]);
+    }
+    let mut peers = look::table(look, &["PEER", "WHO"]);
+    for peer in &graph.network.peers {
+        peers.add_row([Cell::new(plain(&peer.name)), Cell::new(who(peer))]);
+    }
+    let mut parts = vec![heading(graph)];
+    parts.extend(look::filled(&flows));
+    parts.extend(look::filled(&peers));
+    if graph.network.omitted > 0 {
+        parts.push(format!(
+            "{} more connections are allowed; kubectl -n {} get networkpolicies has all",
+            graph.network.omitted, graph.namespace
+        ));
+    }
+    parts.join("\n\n") + "\n"
+}
+
+fn heading(graph: &Graph) -> String {
+    let Graph { tenant, namespace, network } = graph;
+    let components = graph.ends().into_iter().filter(|end| is_component(end)).count();
+    match &network.open_until {
+        Some(until) => format!(
+            "HospitalTenant {tenant}: ALL traffic in namespace {namespace} is allowed until {}; after that only:",
+            plain(until)
+        ),
+        None => format!(
+            "HospitalTenant {tenant}: {components} components in namespace {namespace}; all traffic is denied but:"
+        ),
+    }
+}

@@ -1,0 +1,93 @@
+//! Address ranges, IPv4 and IPv6 (RFC 4632, RFC 4291).
+//!
+//! Guarantees: a [`Cidr`] has no bits behind its prefix. An IPv4 address is never inside an IPv6 range, or the other way
+//! round.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+/// A range of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cidr {
+    network: IpAddr,
+    prefix: u8,
+}
+
+impl Cidr {
+    /// The range of an address with so many leading bits; `None` if there are fewer bits than that.
+    pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
+        let length = bits(address);
+        let shift = u32::from(length.checked_sub(prefix)?);
+        let network = match address {
+            IpAddr::V4(address) => {
+                IpAddr::V4((u32::from(address).checked_shr(shift).unwrap_or(0)).checked_shl(shift).unwrap_or(0).into())
+            }
+            IpAddr::V6(address) => {
+                IpAddr::V6((u128::from(address).checked_shr(shift).unwrap_or(0)).checked_shl(shift).unwrap_or(0).into())
+            }
+        };
+        Some(Self { network, prefix })
+    }
+
+    /// Whether an address is inside.
+    pub fn contains(self, address: IpAddr) -> bool {
+        self.network.is_ipv4() == address.is_ipv4() && Self::new(address, self.prefix) == Some(self)
+    }
+}
+
+fn bits(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix)
+    }
+}
+
+/// The text is no range of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a CIDR such as 192.0.2.0/24 or 2001:db8::/32")]
+pub struct NotCidr;
+
+impl FromStr for Cidr {
+    type Err = NotCidr;
+
+    fn from_str(text: &str) -> Result<Self, NotCidr> {
+        let (address, prefix) = text.split_once('/').ok_or(NotCidr)?;
+        let digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
+        let prefix = prefix.parse().ok().filter(|_| digits).ok_or(NotCidr)?;
+        Self::new(address.parse().map_err(|_| NotCidr)?, prefix).ok_or(NotCidr)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Cidr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn bits_behind_the_prefix_do_not_count() {
+        assert_eq!(of("192.0.2.77/24").to_string(), "192.0.2.0/24");
+        assert_eq!(of("203.0.113.9/0").to_string(), "0.0.0.0/0");
+        assert_eq!(of("2001:db8::1/32").to_string(), "2001:db8::/32");
+    }
+
+    #[test]
+    fn ranges_hold_their_first_and_last_address_and_no_other() {
+        let inside = |range: &str, address: &str| of(range).contains(address.parse().unwrap());
+        assert!(inside("192.0.2.0/25", "192.0.2.0") && inside("192.0.2.0/25", "192.0.2.127"));
+        assert!(!inside("192.0.2.0/25", "192.0.2.128") && !inside("192.0.2.0/25", "192.0.1.255"));
+        assert!(inside("0.0.0.0/0", "255.255.255.255") && !inside("0.0.0.0/0", "::1") && !inside("::/0", "192.0.2.1"));
+        assert!(inside("2001:db8::/32", "2001:db8:ffff::1") && !inside("2001:db8::/32", "2001:db9::"));
+    }
+
+    #[test]
+    fn what_is_no_range_is_refused() {
+        for text in ["", "192.0.2.1", "192.0.2.1/33", "192.0.2.1/", "192.0.2.1/+8", "192.0.2/24", "::/129", "a/8"] {
+            assert_eq!(text.parse::<Cidr>(), Err(NotCidr), "{text:?}");
+        }
+    }
+}
