@@ -23,6 +23,8 @@ mod objects;
 mod pods;
 #[path = "invariants/random.rs"]
 mod random;
+#[path = "invariants/reach.rs"]
+mod reach;
 #[path = "invariants/world.rs"]
 mod world;
 
@@ -50,6 +52,7 @@ const ORACLES: &[(&str, Oracle)] = &[
     ("secrets_as_files", pods::secrets_as_files),
     ("references", pods::references),
     ("no_open_peer", objects::no_open_peer),
+    ("reach_as_declared", reach::as_declared),
     ("deny_before_workload", objects::deny_before_workload),
     ("no_wildcard", objects::no_wildcard),
     ("no_secret_value", objects::no_secret_value),
@@ -198,5 +201,21 @@ fn every_oracle_notices_its_mutant() {
             }
         }
         assert!(damaged > 0, "{name}: there was nothing to damage");
+    }
+}
+
+#[test]
+fn every_hole_in_a_policy_is_noticed() {
+    let worlds = states(&Hospital::fixture());
+    for (name, damage) in mutants::HOLES {
+        let mut noticed = 0;
+        for world in &worlds {
+            let mut mutant = world.clone();
+            if damage(&mut mutant) {
+                noticed += 1;
+                assert!(reach::as_declared(&mutant).is_err(), "{name}: the hole is not noticed");
+            }
+        }
+        assert!(noticed > 0, "{name}: there was nothing to damage");
     }
 }

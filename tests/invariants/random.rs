@@ -1,6 +1,9 @@
 //! Random hospitals that are valid: whatever an application team and a hospital may write.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use his_operator::{
     api::v1alpha1::{
@@ -61,8 +64,23 @@ impl Hospital {
         component.connects_to.retain(|connection| connection.component == component.name);
         self.application.spec.components.retain(|known| known.name != component.name);
         self.application.spec.components.push(component);
+        let ports: BTreeSet<_> = ends(&self.application.spec.components);
+        for component in &mut self.application.spec.components {
+            component
+                .connects_to
+                .retain(|connection| ports.contains(&(connection.component.clone(), connection.port.clone())));
+        }
         self
     }
+}
+
+/// Whom others may connect to: component and name of a port.
+fn ends(components: &[Component]) -> BTreeSet<(String, String)> {
+    let of = |component: &Component| {
+        let name = component.name.clone();
+        component.ports.iter().map(move |port| (name.clone(), port.name.clone())).collect::<Vec<_>>()
+    };
+    components.iter().flat_map(of).collect()
 }
 
 const NAME: &str = "[a-z]([-a-z0-9]{0,28}[a-z0-9])?";
@@ -161,6 +179,7 @@ prop_compose! {
         buckets in prop::collection::vec("[a-z]([a-z0-9_]{0,10}[a-z0-9])?", 0..3),
         kind in prop::sample::select(vec![SecretKind::Random, SecretKind::Rsa, SecretKind::Jwks]),
         database in any::<bool>(),
+        links in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..8),
     ) -> HospitalApplication {
         let mut application = HospitalApplication::default();
         application.metadata.name = Some("random".to_owned());
@@ -175,6 +194,14 @@ prop_compose! {
             });
         }
         spec.components = unique(components, |component| component.name.clone());
+        let ports: Vec<_> = ends(&spec.components).into_iter().collect();
+        for (from, to) in links.iter().filter(|_| !ports.is_empty()) {
+            let (component, port) = to.get(&ports).clone();
+            let (from, link) = (from.index(spec.components.len()), Connection { component, port });
+            if !spec.components[from].connects_to.contains(&link) {
+                spec.components[from].connects_to.push(link);
+            }
+        }
         spec.secrets = vec![GeneratedSecret { name: "session_key".to_owned(), kind }];
         spec.lifecycle = Some(Lifecycle { init: init.then(|| step("init")), migrate: migrate.then(|| step("migrate")), contract: migrate.then(|| step("contract")) });
         spec.dependencies = Some(Dependencies {

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use his_operator::{
-    api::v1alpha1::{Component, Exception, HospitalApplicationSpec, HospitalTenantSpec, SecurityRule},
+    api::v1alpha1::{
+        Component, Exception, HospitalApplicationSpec, HospitalTenantSpec, HospitalTenantStatus, NetworkStatus,
+        SecurityRule,
+    },
     capabilities::registry,
     names,
     objects::{Desired, Kind, Observed, kind},
@@ -59,6 +62,8 @@ pub struct World {
     /// Secrets that people or other operators provide.
     pub provided: BTreeSet<String>,
     pub network_off: bool,
+    /// As status shows it.
+    pub network: NetworkStatus,
 }
 
 impl World {
@@ -72,6 +77,7 @@ impl World {
             objects: Vec::new(),
             kept: BTreeSet::new(),
             provided: provided(&tenant.spec),
+            network: recorded(pass, observed).network,
             network_off: tenant.spec.network.as_ref().is_some_and(|network| network.off.is_some()),
         };
         for desired in &pass.desired {
@@ -128,6 +134,12 @@ impl World {
         let name = ["-blue", "-green"].iter().find_map(|colour| name.strip_suffix(colour)).unwrap_or(name);
         self.application.components.iter().find(|component| component.name == name)
     }
+}
+
+fn recorded(pass: &Pass, observed: &Observed) -> HospitalTenantStatus {
+    let mut status = HospitalTenantStatus::default();
+    pass.record(observed, &mut status);
+    status
 }
 
 fn address(object: &Rendered) -> String {

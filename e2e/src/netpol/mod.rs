@@ -28,7 +28,7 @@ pub mod evaluate;
 pub mod intervals;
 pub mod model;
 mod nft;
-mod read;
+pub mod read;
 pub mod ruleset;
 pub mod status;
 pub mod table;
