@@ -97,6 +97,8 @@ reasons! {
     ParameterInvalid => "Correct spec.parameters of the tenant.",
     /// Something in the spec names something that does not exist.
     ReferenceInvalid => "Correct the field named in the message.",
+    /// An address range is none, overlaps another one, or holds addresses that are never allowed.
+    CidrRefused => "Correct the address range in the field named in the message.",
     /// The application depends on a service that the tenant does not bind.
     BindingMissing => "Add the binding to spec.bindings of the tenant.",
     /// A security rule is broken without a stated exception.

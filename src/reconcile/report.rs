@@ -157,7 +157,12 @@ fn relaxations(tenant: &Tenant) -> Vec<Relaxation> {
             until: None,
         })
     });
-    off.chain(exceptions).collect()
+    let egress = tenant.spec.network.iter().flat_map(|network| &network.egress);
+    let anywhere = egress.filter_map(|flow| {
+        let reason = flow.whole_internet_reason.clone()?;
+        Some(Relaxation { what: format!("network/{}/{}", flow.component, flow.port), reason, until: None })
+    });
+    off.chain(anywhere).chain(exceptions).collect()
 }
 
 /// As written in the API.

@@ -32,6 +32,31 @@ impl Cidr {
     pub fn contains(self, address: IpAddr) -> bool {
         self.network.is_ipv4() == address.is_ipv4() && Self::new(address, self.prefix) == Some(self)
     }
+
+    /// Whether it is the first address: nothing is behind the prefix.
+    pub fn starts_at(self, address: IpAddr) -> bool {
+        self.network == address
+    }
+
+    /// Whether every address of the other one is inside.
+    pub fn covers(self, other: Self) -> bool {
+        self.prefix <= other.prefix && self.contains(other.network)
+    }
+
+    /// Whether they have an address in common.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.covers(other) || other.covers(self)
+    }
+
+    /// Whether it is so large that it stands for the whole internet.
+    pub fn is_broad(self) -> bool {
+        self.prefix < if self.network.is_ipv4() { 8 } else { 16 }
+    }
+
+    /// Whether its addresses are IPv4 addresses in the clothes of IPv6 (RFC 4291, 2.5.5.2), which rules see as neither.
+    pub fn is_mapped(self) -> bool {
+        matches!(self.network, IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
+    }
 }
 
 fn bits(address: IpAddr) -> u8 {
@@ -82,6 +107,20 @@ mod tests {
         assert!(!inside("192.0.2.0/25", "192.0.2.128") && !inside("192.0.2.0/25", "192.0.1.255"));
         assert!(inside("0.0.0.0/0", "255.255.255.255") && !inside("0.0.0.0/0", "::1") && !inside("::/0", "192.0.2.1"));
         assert!(inside("2001:db8::/32", "2001:db8:ffff::1") && !inside("2001:db8::/32", "2001:db9::"));
+    }
+
+    #[test]
+    fn ranges_cover_and_overlap() {
+        assert!(of("192.0.2.0/24").covers(of("192.0.2.128/25")) && of("192.0.2.0/24").covers(of("192.0.2.0/24")));
+        assert!(!of("192.0.2.128/25").covers(of("192.0.2.0/24")) && of("192.0.2.128/25").overlaps(of("192.0.2.0/24")));
+        assert!(!of("192.0.2.0/25").overlaps(of("192.0.2.128/25")) && !of("0.0.0.0/0").overlaps(of("::/0")));
+    }
+
+    #[test]
+    fn halves_of_the_internet_are_broad_too() {
+        assert!(["0.0.0.0/0", "128.0.0.0/1", "10.0.0.0/7", "::/0", "2000::/3"].iter().all(|text| of(text).is_broad()));
+        assert!(["10.0.0.0/8", "2001::/16"].iter().all(|text| !of(text).is_broad()));
+        assert!(of("::ffff:192.0.2.1/128").is_mapped() && !of("2001:db8::/32").is_mapped());
     }
 
     #[test]

@@ -8,10 +8,10 @@ use std::{
 use his_operator::{
     api::v1alpha1::{
         BucketBinding, BucketDependency, CacheBinding, CacheDependency, CloudNativePgDatabase, Component, Connection,
-        DatabaseDependency, DatabaseSpec, Dependencies, EmbeddedDatabase, EnvVar, Exception, ExternalDatabase, File,
-        Floors, GeneratedSecret, HospitalApplication, HospitalPlatform, HospitalTenant, Lifecycle, Off, PlatformNodes,
-        Port, Probe, Probes, Replicas, Role, Route, RpcPostProbe, SecretKind, SecurityRule, Step, TcpProbe,
-        WritablePath,
+        DatabaseDependency, DatabaseSpec, Dependencies, EgressFlow, EmbeddedDatabase, EnvVar, Exception,
+        ExternalDatabase, File, Floors, GeneratedSecret, HospitalApplication, HospitalPlatform, HospitalTenant,
+        Lifecycle, Off, PlatformCluster, PlatformNodes, Port, Probe, Probes, Replicas, Role, Route, RpcPostProbe,
+        SecretKind, SecurityRule, Step, TcpProbe, WritablePath,
     },
     objects::Observed,
 };
@@ -278,6 +278,8 @@ prop_compose! {
         user_namespaces in any::<bool>(),
         gateway in prop::bool::weighted(0.9),
         off in prop::bool::weighted(0.1),
+        egress in prop::collection::vec((any::<prop::sample::Index>(), 0..4_usize, 440..444_i32), 0..4),
+        cluster in any::<bool>(),
     ) -> Hospital {
         if let Some(extra) = extra.filter(|extra| !uses_secret(extra) || hospital.application.metadata.name.as_deref() == Some("random")) {
             hospital = hospital.with_component(extra);
@@ -292,11 +294,35 @@ prop_compose! {
         if !gateway {
             platform.spec.gateway = None;
         }
+        platform.spec.cluster = cluster.then(|| PlatformCluster { cidrs: vec!["10.0.0.0/25".to_owned()] });
+        let components = &application.spec.components;
+        for (component, addresses, port) in unique(egress, |(component, _, port)| (component.index(components.len()), *port)) {
+            let flow = egress_of(&component.get(components).name, addresses, port);
+            tenant.spec.network.get_or_insert_default().egress.push(flow);
+        }
         if off {
             let off = Off { reason: "a reason of some length".to_owned(), until: "2031-01-01T00:00:00Z".to_owned() };
             tenant.spec.network.get_or_insert_default().off = Some(off);
         }
         hospital
+    }
+}
+
+/// Ranges of every size; the last two hold the metadata service, and the last one holds the pods of the test too.
+fn egress_of(component: &str, addresses: usize, port: i32) -> EgressFlow {
+    let ranges: [&[&str]; 4] = [
+        &["192.0.2.40/32", "198.51.100.0/25"],
+        &["203.0.113.64/26", "2001:db8:2::/64"],
+        &["169.254.0.0/16"],
+        &["0.0.0.0/0"],
+    ];
+    let broad = addresses == 3;
+    EgressFlow {
+        component: component.to_owned(),
+        cidrs: ranges[addresses].iter().map(|text| (*text).to_owned()).collect(),
+        port,
+        reason: "a reason of some length".to_owned(),
+        whole_internet_reason: broad.then(|| "a reason of some length".to_owned()),
     }
 }
 

@@ -124,7 +124,12 @@ impl<'a> Place<'a> {
 
     /// First and last address of every range, and their neighbours.
     fn addresses(&self) -> BTreeSet<Ipv4Addr> {
-        let ranges = self.network.peers.iter().flat_map(|peer| &peer.cidrs).filter_map(|text| cidr(text));
+        let ranges = self
+            .network
+            .peers
+            .iter()
+            .flat_map(|peer| peer.cidrs.iter().chain(&peer.except))
+            .filter_map(|text| cidr(text));
         let edges = ranges.map(Cidr::range).flat_map(|(first, last)| {
             [first.saturating_sub(1), first, last, last.saturating_add(1)].map(Ipv4Addr::from)
         });
@@ -156,10 +161,14 @@ impl<'a> Place<'a> {
     /// What status says, read as a person would.
     fn declared(&self, from: End, to: End, protocol: v1alpha1::Protocol, port: i32) -> bool {
         let same = matches!((from, to), (End::Pod(one), End::Pod(other)) if one.address == other.address);
-        let flow = |flow: &AllowedFlow| {
-            flow.protocol == protocol && flow.port == port && self.is(from, &flow.from) && self.is(to, &flow.to)
+        let flows = || {
+            let between = |flow: &&AllowedFlow| self.is(from, &flow.from) && self.is(to, &flow.to);
+            self.network.flows.iter().filter(|flow| flow.protocol == protocol && flow.port == port).filter(between)
         };
-        same || self.network.open_until.is_some() || self.network.flows.iter().any(flow)
+        // A range may hold a pod's address; that opens the sender's side and not the receiver's.
+        let leaves = !self.inside(&from) || flows().any(|flow| !flow.from.contains('/'));
+        let enters = !self.inside(&to) || flows().any(|flow| !flow.to.contains('/'));
+        same || self.network.open_until.is_some() || (leaves && enters)
     }
 
     fn is(&self, end: End, name: &str) -> bool {
@@ -171,7 +180,11 @@ impl<'a> Place<'a> {
         match (&peer.namespace, end) {
             (Some(namespace), End::Pod(pod)) => pod.namespace == *namespace && has(&pod.labels, &peer.pod_labels),
             (Some(_), _) => false,
-            (None, end) => peer.cidrs.iter().filter_map(|text| cidr(text)).any(|cidr| cidr.contains(end.address())),
+            (None, end) => {
+                let any =
+                    |cidrs: &[String]| cidrs.iter().filter_map(|text| cidr(text)).any(|c| c.contains(end.address()));
+                any(&peer.cidrs) && !any(&peer.except)
+            }
         }
     }
 }

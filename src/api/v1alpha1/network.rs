@@ -1,9 +1,36 @@
-//! Who may talk to whom: the graph that status shows.
+//! Who may talk to whom: what the spec adds to the application, and the graph that status shows.
 
 use std::collections::BTreeMap;
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// Connections to servers outside of the cluster that the application needs in this hospital.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel, validation = Rule::new("has(self.wholeInternetReason) || self.cidrs.all(c, !c.endsWith('/0'))").message("cidrs may cover the whole internet only with wholeInternetReason: name the addresses, or say why nobody can").field_path(".cidrs"))]
+pub struct EgressFlow {
+    /// Component of the application, or lifecycle step, that connects.
+    #[schemars(length(min = 1, max = 30))]
+    pub component: String,
+    /// Addresses of the servers, as CIDR. Metadata services (169.254.169.254 and fd00:ec2::254) and the cluster itself stay
+    /// denied.
+    #[schemars(length(min = 1, max = 16), inner(length(max = 43)))]
+    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))").message("every entry of cidrs must be a CIDR such as 192.0.2.10/32"))]
+    pub cidrs: Vec<String>,
+    /// TCP port of the servers.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// What for; shown in status and on the policy.
+    #[schemars(length(min = 10, max = 200))]
+    pub reason: String,
+    /// Why the addresses cannot be named; needed for ranges larger than /8 (IPv6: /16), refused for smaller ones. Shown in
+    /// status for as long as it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 10, max = 500))]
+    pub whole_internet_reason: Option<String>,
+}
 
 /// The connections that are allowed. Everything else is denied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -88,4 +115,7 @@ pub struct NetworkPeer {
     /// Addresses, as CIDR.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cidrs: Vec<String>,
+    /// Addresses that stay denied although `cidrs` covers them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<String>,
 }

@@ -36,6 +36,9 @@ pub struct HospitalPlatformSpec {
     /// Where the cluster's resolver runs. Absent: pods labelled `k8s-app: kube-dns` in `kube-system`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dns: Option<PlatformDns>,
+    /// The cluster's own network. Absent: nobody checks that addresses of servers outside are not the cluster's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<PlatformCluster>,
     /// What the nodes can do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<PlatformNodes>,
@@ -154,6 +157,17 @@ pub struct PlatformDns {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
+}
+
+/// The cluster's own network.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct PlatformCluster {
+    /// Addresses of pods and Services, as CIDR. What a hospital calls a server outside of the cluster may not be among them.
+    #[schemars(length(min = 1, max = 16), inner(length(max = 43)))]
+    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c) && !c.endsWith('/0'))").message("every entry of cidrs must be a CIDR such as 10.244.0.0/16 and may not cover the whole internet"))]
+    pub cidrs: Vec<String>,
 }
 
 /// What the nodes can do.

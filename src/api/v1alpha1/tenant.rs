@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{HospitalTenantStatus, ReleaseSpec, Resources};
+use super::{EgressFlow, HospitalTenantStatus, ReleaseSpec, Resources};
 
 /// One hospital: which application and version, under which hosts, how large, and what differs from the secure defaults.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -140,6 +140,10 @@ pub struct Quota {
 #[serde(rename_all = "camelCase")]
 #[x_kube(cel)]
 pub struct NetworkSpec {
+    /// Connections to servers outside of the cluster, beside those that `bindings` and `database` name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub egress: Vec<EgressFlow>,
     /// Switches the default deny off, for a limited time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off: Option<Off>,

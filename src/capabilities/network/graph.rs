@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use super::addresses;
 use crate::{
     api::v1alpha1::{AllowedFlow, NetworkPeer, NetworkStatus, Protocol},
     capabilities::{Flow, Peer},
     objects::digest,
+    tenant::Tenant,
 };
 
 /// Most flows that status shows: 32 components that each talk to eight others.
@@ -60,7 +62,13 @@ pub fn protocols(flow: &Flow) -> &'static [Protocol] {
 }
 
 /// The flows as status shows them.
-pub fn status(flows: &[Flow]) -> NetworkStatus {
+pub fn status(tenant: &Tenant, flows: &[Flow]) -> NetworkStatus {
+    let shown =
+        |end: &Peer| peer(end).map(|peer| NetworkPeer { except: addresses::except(tenant, &peer.cidrs), ..peer });
+    shown_by(flows, shown)
+}
+
+fn shown_by(flows: &[Flow], peer: impl Fn(&Peer) -> Option<NetworkPeer>) -> NetworkStatus {
     let mut peers = BTreeMap::new();
     let mut allowed: Vec<AllowedFlow> = Vec::new();
     for flow in flows {
@@ -111,7 +119,7 @@ mod tests {
     }
 
     fn names(flows: &[Flow]) -> Vec<String> {
-        status(flows).flows.iter().flat_map(policies).map(|(_, policy)| policy).collect()
+        shown_by(flows, peer).flows.iter().flat_map(policies).map(|(_, policy)| policy).collect()
     }
 
     #[test]
@@ -131,7 +139,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_counted() {
         let flows: Vec<_> = (1..=300).map(|port| flow("a", "b", port)).collect();
-        let status = status(&flows);
+        let status = shown_by(&flows, peer);
         assert_eq!((status.flows.len(), status.omitted), (LONGEST, 44));
     }
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+mod addresses;
 pub mod graph;
 mod render;
 
@@ -32,7 +33,9 @@ impl Capability for Network {
     const GUARDS: bool = true;
     type Plan = Plan;
 
-    fn plan(input: Input<'_>, _: &mut Contributions, _: &Verdicts) -> Result<Plan, Rejection> {
+    fn plan(input: Input<'_>, shared: &mut Contributions, _: &Verdicts) -> Result<Plan, Rejection> {
+        addresses::check(input.tenant)?;
+        addresses::contribute(input.tenant, shared);
         Ok(Plan { off: input.tenant.is_off("spec.network.off", off(input.tenant))? })
     }
 
@@ -44,7 +47,7 @@ impl Capability for Network {
 
     fn record(plan: &Plan, input: Input<'_>, shared: &Contributions, status: &mut HospitalTenantStatus) {
         let open_until = off(input.tenant).filter(|_| plan.off).map(|off| off.until.clone());
-        status.network = NetworkStatus { open_until, ..graph::status(&merged(shared)) };
+        status.network = NetworkStatus { open_until, ..graph::status(input.tenant, &merged(shared)) };
     }
 
     fn assess(plan: &Plan, input: Input<'_>) -> Verdict {

@@ -10,7 +10,10 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
-use super::graph::{self, Side};
+use super::{
+    addresses,
+    graph::{self, Side},
+};
 use crate::{
     api::v1alpha1::Protocol,
     capabilities::{Capability, Flow, Peer, isolation::metadata, network::Network},
@@ -111,7 +114,7 @@ fn peers(tenant: &Tenant, peer: &Peer) -> Vec<NetworkPolicyPeer> {
             }]
         }
         Peer::Elsewhere { namespace, labels, .. } => vec![elsewhere(namespace, labels.clone())],
-        Peer::Addresses { first, more } => std::iter::once(first).chain(more).map(|cidr| block(cidr)).collect(),
+        Peer::Addresses { first, more } => std::iter::once(first).chain(more).map(|cidr| block(tenant, cidr)).collect(),
     }
 }
 
@@ -126,11 +129,10 @@ fn elsewhere(namespace: &str, pods: BTreeMap<String, String>) -> NetworkPolicyPe
     }
 }
 
-fn block(cidr: &str) -> NetworkPolicyPeer {
-    NetworkPolicyPeer {
-        ip_block: Some(IPBlock { cidr: cidr.to_owned(), except: None }),
-        ..NetworkPolicyPeer::default()
-    }
+fn block(tenant: &Tenant, cidr: &str) -> NetworkPolicyPeer {
+    let except = addresses::except(tenant, std::slice::from_ref(&cidr));
+    let except = (!except.is_empty()).then_some(except);
+    NetworkPolicyPeer { ip_block: Some(IPBlock { cidr: cidr.to_owned(), except }), ..NetworkPolicyPeer::default() }
 }
 
 fn component_pods(tenant: &Tenant, component: &str) -> LabelSelector {

@@ -37,6 +37,7 @@ fn templates(reason: Reason) -> &'static [&'static str] {
         Reason::ParameterInvalid
         | Reason::ReferenceInvalid
         | Reason::BindingMissing
+        | Reason::CidrRefused
         | Reason::OutOfBounds
         | Reason::DatabaseModeRefused
         | Reason::DatabaseModeChanged

@@ -90,7 +90,10 @@ impl Graph {
 
 /// Who a peer is.
 pub(super) fn who(peer: &NetworkPeer) -> String {
-    let Some(namespace) = &peer.namespace else { return plain(&peer.cidrs.join(", ")) };
+    let Some(namespace) = &peer.namespace else {
+        let except = if peer.except.is_empty() { String::new() } else { format!(" but {}", peer.except.join(", ")) };
+        return plain(&format!("{}{except}", peer.cidrs.join(", ")));
+    };
     if peer.pod_labels.is_empty() {
         return plain(&format!("every pod of namespace {namespace}"));
     }
