@@ -12,6 +12,9 @@
     reason = "a test may stop at once, and plays the part of everybody in the cluster"
 )]
 
+#[path = "rbac/hospitals.rs"]
+mod hospitals;
+
 use std::{
     path::Path,
     process::Command,
@@ -220,7 +223,14 @@ async fn warnings(policies: &Api<ValidatingAdmissionPolicy>, name: &str) -> Stri
 fn admission_policies_compile_without_a_warning() {
     run(async |world| {
         let policies = Api::<ValidatingAdmissionPolicy>::all(world.admin.clone());
-        for name in ["his-operator-tenant-bindings", "his-operator-tenant-namespaces", "his-operator-retained-data"] {
+        for name in [
+            "his-operator-tenant-bindings",
+            "his-operator-tenant-namespaces",
+            "his-operator-retained-data",
+            "his-operator-tenant-services",
+            "his-operator-tenant-pods",
+            "his-operator-tenant-flows",
+        ] {
             assert_eq!(warnings(&policies, name).await, "", "{name}");
         }
         // The same check notices a field that does not exist.

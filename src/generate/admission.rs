@@ -1,7 +1,9 @@
-//! Admission policies: what RBAC cannot say about the operator's rights.
+//! Admission policies: what RBAC cannot say about the operator's rights, and about everybody's in hospitals' namespaces.
 //!
 //! Guarantees: a stolen token of the operator opens no namespace that is not a hospital's, and removes no object that is
 //! marked as retained. They run inside the API server, so nothing has to be up for them to hold.
+
+mod hospitals;
 
 use k8s_openapi::{
     api::admissionregistration::v1::{
@@ -38,7 +40,7 @@ pub const RETAINED: &str = "his-operator-retained-data";
 /// Policies, each followed by its binding.
 pub fn documents(site: &Site) -> Result<Vec<String>, Error> {
     let mut documents = Vec::new();
-    for policy in [bindings(site), namespaces(site), retained(site)] {
+    for policy in [bindings(site), namespaces(site), retained(site)].into_iter().chain(hospitals::policies(site)) {
         documents.push(yaml::document("policy", &yaml::value("policy", &policy)?)?);
         documents.push(yaml::document("binding", &yaml::value("binding", &binding(&policy))?)?);
     }

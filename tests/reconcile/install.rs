@@ -13,7 +13,10 @@ use his_operator::{
     api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant},
     cluster::{Candidate, Timing},
 };
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::{
+    api::admissionregistration::v1::ValidatingAdmissionPolicyBinding,
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
 use kube::{
     Api, Client, CustomResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
@@ -136,6 +139,13 @@ pub async fn policies_enforced(client: &Client) {
     .await;
 }
 
+/// Takes down the fence around hospitals' NetworkPolicies (`tests/rbac/hospitals.rs`): what the operator repairs must first be
+/// broken by somebody.
+async fn unfenced(client: &Client) {
+    let bindings = Api::<ValidatingAdmissionPolicyBinding>::all(client.clone());
+    bindings.delete("his-operator-tenant-flows", &DeleteParams::default()).await.unwrap();
+}
+
 /// A control plane with all of it.
 pub async fn control_plane() -> ControlPlane {
     let started = Instant::now();
@@ -148,6 +158,7 @@ pub async fn control_plane() -> ControlPlane {
         apply_file(&admin, &format!("tests/cases/fixtures/{file}")).await;
     }
     policies_enforced(&admin).await;
+    unfenced(&admin).await;
     eprintln!("control plane with the install bundle after {:?}", started.elapsed());
     plane
 }

@@ -25,7 +25,19 @@ pub async fn only_declared(theatre: &Theatre) -> Result<String> {
     let outcome = tried(theatre, &namespace, address.trim()).await;
     theatre.kubectl(&["delete", "namespace", STRANGERS, "--wait=false"]).await?;
     outcome?;
-    Ok("web reached the database; pods of another namespace and an undeclared pod of the same one did not".to_owned())
+    no_hole(theatre, &namespace).await?;
+    Ok("web reached the database; pods of another namespace and an undeclared pod of the same one did not; nobody could widen a policy".to_owned())
+}
+
+/// Not even an administrator widens what is declared, while the admission policies are in place.
+async fn no_hole(theatre: &Theatre, namespace: &str) -> Result<()> {
+    let hole = r#"{"spec":{"egress":[{}]}}"#;
+    let patch = ["-n", namespace, "patch", "networkpolicy/default-deny", "--type", "merge", "-p", hole];
+    match theatre.kubectl(&patch).await {
+        Ok(_) => bail!("an administrator could widen NetworkPolicy default-deny"),
+        Err(error) if format!("{error:#}").contains("only the operator may write NetworkPolicies") => Ok(()),
+        Err(error) => Err(error.context("the patch failed for another reason")),
+    }
 }
 
 async fn tried(theatre: &Theatre, namespace: &str, address: &str) -> Result<()> {
