@@ -141,6 +141,7 @@ fn relaxations(tenant: &Tenant) -> Vec<Relaxation> {
     let switched_off = [
         ("network", tenant.spec.network.as_ref().and_then(|network| network.off.as_ref())),
         ("edge", tenant.spec.edge.as_ref().and_then(|edge| edge.off.as_ref())),
+        ("release", tenant.spec.release.as_ref().and_then(|release| release.hold.as_ref())),
     ];
     let off = switched_off.into_iter().filter_map(|(what, off)| {
         let off = off?;

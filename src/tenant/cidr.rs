@@ -5,42 +5,26 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use ipnet::IpNet;
+
 /// A range of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cidr {
-    network: IpAddr,
-    prefix: u8,
-}
+pub struct Cidr(IpNet);
 
 impl Cidr {
-    /// The range of an address with so many leading bits; `None` if there are fewer bits than that.
-    pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
-        let length = bits(address);
-        let shift = u32::from(length.checked_sub(prefix)?);
-        let network = match address {
-            IpAddr::V4(address) => {
-                IpAddr::V4((u32::from(address).checked_shr(shift).unwrap_or(0)).checked_shl(shift).unwrap_or(0).into())
-            }
-            IpAddr::V6(address) => {
-                IpAddr::V6((u128::from(address).checked_shr(shift).unwrap_or(0)).checked_shl(shift).unwrap_or(0).into())
-            }
-        };
-        Some(Self { network, prefix })
-    }
-
     /// Whether an address is inside.
     pub fn contains(self, address: IpAddr) -> bool {
-        self.network.is_ipv4() == address.is_ipv4() && Self::new(address, self.prefix) == Some(self)
+        self.0.contains(&address)
     }
 
     /// Whether it is the first address: nothing is behind the prefix.
     pub fn starts_at(self, address: IpAddr) -> bool {
-        self.network == address
+        self.0.network() == address
     }
 
     /// Whether every address of the other one is inside.
     pub fn covers(self, other: Self) -> bool {
-        self.prefix <= other.prefix && self.contains(other.network)
+        self.0.contains(&other.0)
     }
 
     /// Whether they have an address in common.
@@ -50,22 +34,18 @@ impl Cidr {
 
     /// Whether it is so large that it stands for the whole internet.
     pub fn is_broad(self) -> bool {
-        self.prefix < if self.network.is_ipv4() { 8 } else { 16 }
+        self.0.prefix_len() < if matches!(self.0, IpNet::V4(_)) { 8 } else { 16 }
     }
 
     /// Whether its addresses are IPv4 addresses in the clothes of IPv6 (RFC 4291, 2.5.5.2), which rules see as neither.
     pub fn is_mapped(self) -> bool {
-        matches!(self.network, IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
+        matches!(self.0.network(), IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
     }
-}
-
-fn bits(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
 }
 
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.network, self.prefix)
+        self.0.fmt(f)
     }
 }
 
@@ -78,10 +58,7 @@ impl FromStr for Cidr {
     type Err = NotCidr;
 
     fn from_str(text: &str) -> Result<Self, NotCidr> {
-        let (address, prefix) = text.split_once('/').ok_or(NotCidr)?;
-        let digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
-        let prefix = prefix.parse().ok().filter(|_| digits).ok_or(NotCidr)?;
-        Self::new(address.parse().map_err(|_| NotCidr)?, prefix).ok_or(NotCidr)
+        text.parse::<IpNet>().map(|range| Self(range.trunc())).map_err(|_| NotCidr)
     }
 }
 

@@ -39,10 +39,7 @@ fn label(field: &str, text: &str) -> Result<(), Rejection> {
     if is_label(text, 63) {
         return Ok(());
     }
-    refused(
-        field,
-        format!("{text:?} is no such name; use lower case letters, digits and dashes, at most 63"),
-    )
+    refused(field, format!("{text:?} is no such name; use lower case letters, digits and dashes, at most 63"))
 }
 
 fn subdomain(field: &str, text: &str) -> Result<(), Rejection> {

@@ -84,6 +84,11 @@ const ALL: &[Scenario] = &[
         local: false,
         play: |t| Box::pin(teststand::failures_under_users(t)),
     },
+    Scenario {
+        name: "releases that are disturbed",
+        local: false,
+        play: |t| Box::pin(teststand::disturbed::releases(t)),
+    },
     Scenario { name: "a contract step ends the way back", local: false, play: |t| Box::pin(teststand::contract(t)) },
     Scenario { name: "another operator comes and goes", local: false, play: |t| Box::pin(upgrade::and_back(t)) },
     Scenario { name: "a killed operator is replaced", local: false, play: |t| Box::pin(repair::operator_killed(t)) },

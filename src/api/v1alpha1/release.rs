@@ -6,6 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Off;
+
 /// How a new version comes in.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,6 +30,53 @@ pub struct ReleaseSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
     pub contract: Option<String>,
+    /// When releases may begin. Absent: at any time. What has begun goes on, and a first installation never waits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 14))]
+    pub windows: Vec<MaintenanceWindow>,
+    /// Keeps the release that serves until then, whatever the spec asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Off>,
+}
+
+/// A time of the week in which releases may begin.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct MaintenanceWindow {
+    /// Days on which it begins. Absent: every day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7))]
+    pub days: Vec<Day>,
+    /// Time of day at which it begins, for example `02:30`.
+    #[schemars(length(min = 5, max = 5))]
+    #[x_kube(validation = Rule::new("self.matches('^([01][0-9]|2[0-3]):[0-5][0-9]$')").message("start must be a time of day such as 02:30"))]
+    pub start: String,
+    /// Minutes that it lasts.
+    #[schemars(range(min = 15, max = 1440))]
+    pub minutes: i32,
+    /// Time zone of `start`, as in the IANA database, for example `Europe/Paris`.
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: String,
+}
+
+/// Day of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Day {
+    /// Day 1 (ISO 8601).
+    Monday,
+    /// Day 2.
+    Tuesday,
+    /// Day 3.
+    Wednesday,
+    /// Day 4.
+    Thursday,
+    /// Day 5.
+    Friday,
+    /// Day 6.
+    Saturday,
+    /// Day 7.
+    Sunday,
 }
 
 /// One of the two copies of a component during a release.

@@ -4,7 +4,7 @@
 //! says which these are.
 
 use crate::{
-    api::v1alpha1::EgressFlow,
+    api::v1alpha1::{EgressFlow, Lifecycle},
     capabilities::{Contributions, Peer},
     conditions::{Reason, Rejection},
     tenant::{Tenant, cidr::Cidr},
@@ -98,12 +98,7 @@ fn bound(tenant: &Tenant) -> Vec<(String, &[String])> {
 }
 
 fn known(tenant: &Tenant, index: usize, flow: &EgressFlow) -> Result<(), Rejection> {
-    let lifecycle = tenant.application.lifecycle.as_ref();
-    let steps = [
-        ("init", lifecycle.and_then(|lifecycle| lifecycle.init.as_ref())),
-        ("migrate", lifecycle.and_then(|lifecycle| lifecycle.migrate.as_ref())),
-    ];
-    let steps = steps.into_iter().filter_map(|(name, step)| step.map(|_| name));
+    let steps = tenant.application.lifecycle.iter().flat_map(Lifecycle::steps).map(|(name, _)| name);
     let components = tenant.application.components.iter().map(|component| component.name.as_str());
     let all: Vec<&str> = components.chain(steps).collect();
     if all.contains(&flow.component.as_str()) {

@@ -41,7 +41,7 @@ pub fn prober_of(record: &ReleaseRecord) -> String {
 /// Asks the new pods through their own Service.
 pub fn gate(tenant: &Tenant, name: &str, rollout: &Rollout, checks: &[Check]) -> Object {
     let contents = agent(GATE, &rollout.release.agent, words(checks));
-    Errand { name, component: GATE, contents, seconds: GATE_SECONDS, reports: false }.job(tenant)
+    Errand { name, component: GATE, contents, seconds: GATE_SECONDS, reports: false, harmless: true }.job(tenant)
 }
 
 /// Asks through the front door until the new pods have answered alone for a while.
@@ -55,7 +55,7 @@ pub fn prober(tenant: &Tenant, name: &str, rollout: &Rollout, checks: &[Check]) 
     ];
     let own = own.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
     let contents = agent(PROBER, &rollout.release.agent, own.chain(words(checks)).collect());
-    Errand { name, component: PROBER, contents, seconds: PROBER_SECONDS, reports: true }.job(tenant)
+    Errand { name, component: PROBER, contents, seconds: PROBER_SECONDS, reports: true, harmless: false }.job(tenant)
 }
 
 fn words(checks: &[Check]) -> Vec<String> {

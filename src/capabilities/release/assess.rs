@@ -8,7 +8,7 @@ use super::{
     seen, serving_version,
 };
 use crate::{
-    api::v1alpha1::{ReleaseStatus, ReleaseStep, Rollout},
+    api::v1alpha1::{LiveRelease, ReleaseStatus, ReleaseStep, Rollout},
     capabilities::Input,
     conditions::{Reason, Verdict},
 };
@@ -30,12 +30,29 @@ pub fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
         let reason = Reason::named(&failure.reason).unwrap_or(Reason::RolledBack);
         return Verdict::failed(reason, format!("{}; {serving}", failure.message));
     }
+    if let (Some(closed), Some(live)) = (&plan.closed, &state.live)
+        && live.release.digest != plan.wanted.identity.digest
+    {
+        return waiting(plan, live, &closed.why, input);
+    }
     let Some(live) = &state.live else { return Verdict::unknown(Reason::Progressing, serving) };
     match seen::everything(input, live) {
         Pods::Complete => {
             let version = &live.release.version;
             contracted(plan, version, format!("every component runs version {version} with all its pods available"))
         }
+        Pods::Coming(message) => Verdict::failed(Reason::Progressing, message),
+        Pods::Broken(message) => Verdict::failed(Reason::PodsFailing, message),
+    }
+}
+
+/// What serves is judged by itself while the wanted release may not begin.
+fn waiting(plan: &Plan, live: &LiveRelease, why: &str, input: Input<'_>) -> Verdict {
+    let (version, asked) = (&live.release.version, &plan.wanted.identity.version);
+    match seen::everything(input, live) {
+        Pods::Complete => Verdict::proved(format!(
+            "every component runs version {version} with all its pods available; the release of {asked} {why}"
+        )),
         Pods::Coming(message) => Verdict::failed(Reason::Progressing, message),
         Pods::Broken(message) => Verdict::failed(Reason::PodsFailing, message),
     }

@@ -69,6 +69,8 @@ impl Watch {
 pub struct Seen {
     /// The release that the spec asks for.
     pub wanted: ReleaseIdentity,
+    /// Why no release may begin now.
+    pub closed: Option<String>,
     /// What the quota lacks for the new pods.
     pub shortage: Option<String>,
     /// Whether init and migration of the wanted release are through.
@@ -181,6 +183,9 @@ fn begin(state: &ReleaseStatus, seen: &Seen, now: DateTime<Utc>) -> ReleaseStatu
         return ReleaseStatus { refused: None, ..state.clone() };
     }
     if state.refused.as_ref().is_some_and(|refused| refused.release.digest == *wanted) {
+        return state.clone();
+    }
+    if seen.closed.is_some() && state.live.is_some() {
         return state.clone();
     }
     let rollout = Rollout {

@@ -13,6 +13,7 @@ mod program;
 mod render;
 mod seen;
 mod steps;
+mod window;
 mod workload;
 
 use chrono::{DateTime, Utc};
@@ -35,6 +36,7 @@ use gate::{Gate, StepKind};
 use machine::Pods;
 use program::{Program, component_uses, step_uses};
 use steps::Steps;
+use window::Closed;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -56,6 +58,8 @@ pub struct Plan {
     finished: Vec<FinishedJob>,
     /// Condition that a step has to wait for.
     waits_for: Option<(&'static str, String)>,
+    /// Why no release may begin now.
+    closed: Option<Closed>,
     /// Name of the Job that asks the new pods, if there is anything to ask.
     check: Option<String>,
     /// Name of the Job that watches the front door meanwhile, if that is possible.
@@ -96,8 +100,8 @@ impl Capability for Release {
         let live = other.and_then(|live| candidate::again(tenant, &live.release));
         let (check, prober) = (check_name(tenant, &state, &wanted), prober_name(input, &state, &wanted));
         contribute_askers(input, &state, &wanted, prober.as_deref(), shared);
-        let waits_for = waits_for(tenant, before);
-        Ok(Plan { state, wanted, live, gate, contract, step, finished, waits_for, check, prober })
+        let (waits_for, closed) = (waits_for(tenant, before), window::closed(tenant)?);
+        Ok(Plan { state, wanted, live, gate, contract, step, finished, waits_for, closed, check, prober })
     }
 
     fn render(plan: &Plan, input: Input<'_>, _: &Contributions) -> Vec<Desired> {
@@ -198,7 +202,11 @@ pub fn backend(component: &Component, colour: Colour) -> String {
 
 /// When time alone moves the release on.
 pub fn due(tenant: &Tenant, state: &ReleaseStatus) -> Option<DateTime<Utc>> {
-    machine::due(state, seen::deadline(tenant), seen::soak(tenant))
+    let opens = || window::closed(tenant).ok().flatten().map(|closed| closed.opens);
+    match &state.rollout {
+        Some(_) => machine::due(state, seen::deadline(tenant), seen::soak(tenant)),
+        None => opens(),
+    }
 }
 
 /// Whether every component runs with all its pods, in whatever version serves.

@@ -3,7 +3,7 @@
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
-        batch::v1::{Job, JobSpec},
+        batch::v1::{Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule},
         core::v1::{ConfigMap, PodTemplateSpec, Service, ServicePort, ServiceSpec},
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
@@ -222,7 +222,21 @@ pub fn files(tenant: &Tenant, program: &Program) -> Option<Object> {
 /// Runs once: no retry, no second pod. Its exit code is the verdict.
 pub fn step(tenant: &Tenant, name: &str, program: &Program, timeout: i64) -> Object {
     let contents = container::contents(&tenant.settings.agent_image, program, false);
-    Errand { name, component: &program.name, contents, seconds: timeout, reports: false }.job(tenant)
+    Errand { name, component: &program.name, contents, seconds: timeout, reports: false, harmless: false }.job(tenant)
+}
+
+/// A pod that the node's drain or an eviction took is no failure (KEP-3329).
+fn again_after_eviction() -> PodFailurePolicy {
+    let evicted = PodFailurePolicyOnPodConditionsPattern {
+        type_: "DisruptionTarget".to_owned(),
+        status: Some("True".to_owned()),
+    };
+    let rule = PodFailurePolicyRule {
+        action: "Ignore".to_owned(),
+        on_pod_conditions: Some(vec![evicted]),
+        ..PodFailurePolicyRule::default()
+    };
+    PodFailurePolicy { rules: vec![rule] }
 }
 
 /// A program that runs to its end, once.
@@ -237,6 +251,8 @@ pub struct Errand<'a> {
     pub seconds: i64,
     /// Its termination message is a report.
     pub reports: bool,
+    /// Runs again when its pod was evicted: it changes nothing.
+    pub harmless: bool,
 }
 
 impl Errand<'_> {
@@ -265,6 +281,7 @@ impl Errand<'_> {
                 active_deadline_seconds: Some(self.seconds),
                 ttl_seconds_after_finished: Some(JOB_TTL_SECONDS),
                 template: pod.template(),
+                pod_failure_policy: self.harmless.then(again_after_eviction),
                 ..JobSpec::default()
             }),
             status: None,

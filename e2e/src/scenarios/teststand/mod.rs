@@ -2,6 +2,7 @@
 //! one for each way to fail.
 
 pub mod compare;
+pub mod disturbed;
 mod load;
 
 use std::time::Duration;
@@ -182,9 +183,14 @@ impl Stand {
     }
 
     async fn choose(&self, version: &str) -> Result<()> {
+        apply(&tenants(&self.hospital.client), &self.asked(version)).await.map(drop)
+    }
+
+    /// The tenant that asks for this version.
+    fn asked(&self, version: &str) -> Value {
         let mut tenant = self.hospital.tenant.clone();
         set(&mut tenant, &["spec", "application", "version"], version.into());
-        apply(&tenants(&self.hospital.client), &tenant).await.map(drop)
+        tenant
     }
 
     async fn serves(&self, version: &str) -> Result<()> {

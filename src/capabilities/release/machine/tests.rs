@@ -20,6 +20,7 @@ fn serving(version: &str) -> ReleaseStatus {
 fn fine(wanted: &str) -> Seen {
     Seen {
         wanted: release(wanted),
+        closed: None,
         shortage: None,
         expand: Gate::Open,
         new: Pods::Complete,
@@ -74,6 +75,15 @@ fn a_release_goes_through_every_step_in_order_and_ends_in_the_other_colour() {
     let steps: Vec<_> = state.history[0].steps.iter().map(|step| step.step.to_string()).collect();
     assert_eq!(steps, ["Preflight", "Expand", "Surge", "Gate", "Cutover", "Drain", "Soak"]);
     assert_eq!(state.history[0].steps.last().unwrap().seconds, 60);
+}
+
+#[test]
+fn outside_of_a_window_nothing_begins_but_what_has_begun_goes_on() {
+    let closed = Seen { closed: Some("at night".to_owned()), ..fine("2") };
+    assert_eq!(play(serving("1"), closed.clone(), 9), serving("1"));
+    assert_eq!(play(ReleaseStatus::default(), closed.clone(), 9).live.unwrap().release, release("2"));
+    let begun = play(serving("1"), fine("2"), 2);
+    assert_eq!(play(begun, closed, 9).live.unwrap().release, release("2"));
 }
 
 fn watched(breached: bool) -> Watch {
