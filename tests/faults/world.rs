@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
@@ -52,7 +53,8 @@ pub type Objects = BTreeMap<Ref, DynamicObject>;
 pub struct World {
     runtime: Runtime,
     plane: ControlPlane,
-    pki: tempfile::TempDir,
+    /// Goes with the control plane.
+    pki: PathBuf,
     tls: Arc<ServerConfig>,
     upstream: Upstream,
     /// A member of `system:masters`.
@@ -80,8 +82,6 @@ impl World {
         let filter = EnvFilter::new("his_operator=debug,kube=info,warn");
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(log.clone()).init();
         let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
-        let pki = tempfile::tempdir().unwrap();
-        let tls = tls(pki.path());
         let (plane, actor, states, upstream) = runtime.block_on(async {
             let plane = install::control_plane().await;
             let admin = plane.client();
@@ -89,6 +89,9 @@ impl World {
             let (actor, states) = (Actor::start(admin.clone()), States::start(&admin));
             (plane, actor, states, Upstream { client, admin })
         });
+        let pki = plane.kubeconfig_path().with_file_name("operators");
+        fs::create_dir(&pki).unwrap();
+        let tls = tls(&pki);
         let world = Self {
             admin: upstream.admin.clone(),
             upstream,
@@ -124,9 +127,9 @@ impl World {
         let proxy = Proxy::new(number, Arc::clone(&self.trace));
         wrong(&proxy);
         let (address, served) = proxy.open(Arc::clone(&self.tls), self.upstream.clone()).await;
-        let authority = Authority::open(self.pki.path()).unwrap();
+        let authority = Authority::open(&self.pki).unwrap();
         let pair = authority.client(&format!("operator-{number}"), install::USER, &[]).unwrap();
-        let kubeconfig = self.pki.path().join(format!("operator-{number}.kubeconfig"));
+        let kubeconfig = self.pki.join(format!("operator-{number}.kubeconfig"));
         authority.kubeconfig(&kubeconfig, &format!("https://{address}"), &pair).unwrap();
         Process::start(kubeconfig, candidate, proxy, served)
     }

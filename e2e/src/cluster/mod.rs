@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::statvfs::statvfs;
 
 use crate::control_plane::pki::Authority;
 use crate::forward::Forward;
@@ -33,6 +34,8 @@ use crate::{packages, paths, progress};
 pub use layout::{FIRST, Layout, NODES, Node};
 use process::Daemon;
 
+/// Bytes that a cluster with a few hospitals takes.
+const ROOM: u64 = 6 << 30;
 const PACKAGES: [&str; 8] = [
     "containerd",
     "runc",
@@ -65,6 +68,7 @@ pub fn up(ports: Ports) -> Result<PathBuf> {
     packages::ensure(&PACKAGES)?;
     let layout = Layout::ours()?;
     let _lock = lock(&layout)?;
+    there_is_room(layout.dir())?;
     if is_complete(&layout, ports) && revive(&layout) {
         progress::say(format!("the cluster is up; kubeconfig: {}", layout.kubeconfig().display()));
         return Ok(layout.kubeconfig());
@@ -77,6 +81,20 @@ pub fn up(ports: Ports) -> Result<PathBuf> {
     fs::write(layout.complete(), signature(ports)).context("cannot mark the cluster as complete")?;
     progress::say(format!("the cluster is up; kubeconfig: {}", layout.kubeconfig().display()));
     Ok(layout.kubeconfig())
+}
+
+/// Nodes evict pods when the disk is almost full, which looks like any other failure from outside.
+fn there_is_room(dir: &Path) -> Result<()> {
+    let existing = dir.ancestors().find(|dir| dir.exists()).context("no directory for the cluster")?;
+    let disk = statvfs(existing).with_context(|| format!("cannot see the disk of {}", existing.display()))?;
+    let (free, all) = (disk.blocks_available() * disk.fragment_size(), disk.blocks() * disk.fragment_size());
+    // The nodes' own limit, and what images, volumes and logs may take until then.
+    let needed = all / 100 + ROOM;
+    if free < needed {
+        let gib = |bytes: u64| bytes.div_ceil(1 << 30);
+        bail!("{} has {} GiB free and the cluster needs {}: make room", existing.display(), gib(free), gib(needed));
+    }
+    Ok(())
 }
 
 /// Removes the cluster and everything it left behind.

@@ -182,6 +182,7 @@ impl Theatre {
         for arguments in [
             vec!["get", "ht", &self.hospital.name, "-o", "yaml"],
             vec!["-n", namespace, "get", "pods,jobs", "-o", "wide"],
+            vec!["get", "events", "-A", "--field-selector", "type=Warning"],
             vec![
                 "-n",
                 "his-operator-system",

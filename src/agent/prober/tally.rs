@@ -204,9 +204,9 @@ mod tests {
         #[test]
         fn every_request_is_counted_once_and_no_more_is_mixed_than_the_whole(text in "[bgx.]{0,200}") {
             let seen = told(&text);
-            let without_colour = text.matches('.').count() as i64;
+            let without_colour = number(text.matches('.').count() as u64);
             prop_assert_eq!(seen.requests, seen.failed + seen.old + seen.new + without_colour);
-            prop_assert!(seen.mixed_milliseconds <= text.len() as i64 * 100);
+            prop_assert!(seen.mixed_milliseconds <= number(text.len() as u64 * 100));
         }
     }
 }

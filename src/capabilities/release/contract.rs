@@ -26,7 +26,7 @@ pub enum Contract {
 }
 
 /// The step with its Job's name: it carries the schema, so that the record outlives the application's list of versions.
-pub fn numbered(step: Wanted, schema: i64) -> Wanted {
+pub fn numbered(step: &Wanted, schema: i64) -> Wanted {
     let (kind, digest) = (step.kind, step.job.rsplit('-').next().unwrap_or_default());
     Wanted { kind, job: format!("{}-{schema}-{digest}", kind.name()) }
 }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     fn step(schema: i64) -> Wanted {
-        numbered(Wanted::new(StepKind::Contract, "image@sha256:1", &["run".to_owned()], &[], 0), schema)
+        numbered(&Wanted::new(StepKind::Contract, "image@sha256:1", &["run".to_owned()], &[], 0), schema)
     }
 
     fn ended(schema: i64, result: JobResult) -> FinishedJob {

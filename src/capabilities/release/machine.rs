@@ -88,7 +88,7 @@ pub struct Seen {
     /// Who watches while users are led to the new pods.
     pub watch: Watch,
     /// What was seen during the last release that has ended, with its number.
-    pub seen_of_last: Option<(i64, ReleaseEvidence)>,
+    pub last: Option<(i64, ReleaseEvidence)>,
     /// How long surge and gate may take.
     pub deadline: TimeDelta,
     /// How long the old pods stay.
@@ -115,7 +115,7 @@ pub fn idle_colour(state: &ReleaseStatus) -> Colour {
 pub fn next(before: &ReleaseStatus, seen: &Seen, now: DateTime<Utc>) -> ReleaseStatus {
     let mut state = before.clone();
     for _ in 0..TURNS {
-        let after = with_evidence(turn(&state, seen, now), seen.seen_of_last.as_ref());
+        let after = with_evidence(turn(&state, seen, now), seen.last.as_ref());
         if after == state {
             break;
         }

@@ -61,7 +61,7 @@ pub fn seen(plan: &Plan, input: Input<'_>) -> Seen {
         traffic: traffic(input, state),
         background: background(input, coming),
         watch: watch(plan, input),
-        seen_of_last: state
+        last: state
             .history
             .first()
             .and_then(|last| Some((last.number, evidence(input, &asking::prober_of(last))?))),

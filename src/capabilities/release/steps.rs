@@ -50,7 +50,7 @@ fn read(
     shared.demands.push(demand(&program, 1));
     let wanted = Wanted::new(kind, &program.image, &program.command, &program.args, candidate::attempt(tenant));
     let wanted = match kind {
-        StepKind::Contract => contract::numbered(wanted, tenant.version.schema.unwrap_or_default()),
+        StepKind::Contract => contract::numbered(&wanted, tenant.version.schema.unwrap_or_default()),
         StepKind::Init | StepKind::Migrate => wanted,
     };
     Ok((wanted, program, step.timeout_seconds.unwrap_or(SECONDS)))

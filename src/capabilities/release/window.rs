@@ -31,7 +31,7 @@ pub fn closed(tenant: &Tenant) -> Result<Option<Closed>, Rejection> {
     if let Some(hold) = &release.hold
         && tenant.is_off("spec.release.hold", Some(hold))?
     {
-        let opens = DateTime::parse_from_rfc3339(&hold.until).map(|until| until.to_utc()).unwrap_or(tenant.now);
+        let opens = DateTime::parse_from_rfc3339(&hold.until).map_or(tenant.now, |until| until.to_utc());
         return Ok(Some(Closed { why: format!("is held until {}: {}", hold.until, hold.reason), opens }));
     }
     Ok(windows

@@ -71,7 +71,7 @@ pub async fn run(site: Site, releases: u32) -> Result<String> {
     let versions: Vec<String> = (0..=releases).map(|number| format!("v{number}")).collect();
     let mut rows = Vec::new();
     for way in Way::ALL {
-        let step = progress::step(&format!("{releases} releases by {}", way.name()));
+        let step = progress::step(format!("{releases} releases by {}", way.name()));
         let met = match way {
             Way::Operator => by_operator(&theatre, &versions).await?,
             Way::RollingUpdate | Way::Helm => by_hand(&theatre, way, &versions).await?,

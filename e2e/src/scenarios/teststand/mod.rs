@@ -39,7 +39,7 @@ const FAILURES: [(&str, &str); 6] = [
 ];
 
 /// Ways to fail that nobody can see before users come.
-const FAILURES_UNDER_USERS: [&str; 2] = ["fails-under-users", "crashes-under-users"];
+const FAILURES_UNDER_USERS: [&str; 2] = ["fails-under-users", "breaks-under-users"];
 /// So long may users notice.
 const BACK_WITHIN: Duration = Duration::from_secs(30);
 

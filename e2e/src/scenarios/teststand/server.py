@@ -27,7 +27,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         ready = "never-ready" not in VERSION and not ("fails-its-gate" in VERSION and user)
         # Envoy names the one it asks for.
         through_gateway = "X-Forwarded-For" in self.headers
-        if through_gateway and "crashes-under-users" in VERSION:
+        if through_gateway and "breaks-under-users" in VERSION:
             os._exit(1)
         ready = ready and not (through_gateway and "fails-under-users" in VERSION)
         status = 200 if ready or self.path == "/started" else 503

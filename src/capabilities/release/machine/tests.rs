@@ -29,7 +29,7 @@ fn fine(wanted: &str) -> Seen {
         traffic: None,
         background: Pods::Complete,
         watch: Watch::Nobody,
-        seen_of_last: None,
+        last: None,
         deadline: TimeDelta::minutes(30),
         soak: TimeDelta::minutes(1),
     }
@@ -126,10 +126,10 @@ fn failing_requests_lead_users_back_if_every_old_pod_is_ready() {
 fn what_was_seen_of_the_last_release_is_kept_and_never_replaced() {
     let ended = play(serving("1"), fine("2"), 5);
     let known = ReleaseEvidence { requests: 7, ..ReleaseEvidence::default() };
-    let kept = next(&ended, &Seen { seen_of_last: Some((1, known.clone())), ..fine("2") }, start());
+    let kept = next(&ended, &Seen { last: Some((1, known.clone())), ..fine("2") }, start());
     assert_eq!(kept.history[0].evidence.as_ref(), Some(&known));
     let other = ReleaseEvidence { requests: 8, ..ReleaseEvidence::default() };
-    assert_eq!(next(&kept, &Seen { seen_of_last: Some((1, other)), ..fine("2") }, start()), kept);
+    assert_eq!(next(&kept, &Seen { last: Some((1, other)), ..fine("2") }, start()), kept);
 }
 
 #[test]
@@ -237,12 +237,12 @@ fn sight() -> impl Strategy<Value = Seen> {
         1 => Just(Watch::Asking),
         1 => any::<bool>().prop_map(watched),
     ];
-    let seen_of_last = proptest::option::of((1..9_i64).prop_map(|number| (number, ReleaseEvidence::default())));
+    let last = proptest::option::of((1..9_i64).prop_map(|number| (number, ReleaseEvidence::default())));
     let traffic = proptest::option::of(prop_oneof![Just(Colour::Blue), Just(Colour::Green)]);
-    (1..4_i32, any::<bool>(), expand, pods(), pods(), check, traffic, pods(), watch, seen_of_last).prop_map(
-        |(wanted, room, expand, new, old, check, traffic, background, watch, seen_of_last)| Seen {
+    (1..4_i32, any::<bool>(), expand, pods(), pods(), check, traffic, pods(), watch, last).prop_map(
+        |(wanted, room, expand, new, old, check, traffic, background, watch, last)| Seen {
             watch,
-            seen_of_last,
+            last,
             shortage: (!room).then(|| "pods".to_owned()),
             expand,
             new,
