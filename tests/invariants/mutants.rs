@@ -35,7 +35,7 @@ pub fn of(oracle: &str) -> Damage {
             let named = world.objects.iter_mut().find(|object| object.name.starts_with("egress."));
             named.map(|policy| policy.body["spec"]["egress"][0]["to"] = json!([])).is_some()
         },
-        "reach_as_declared" => |world| policy(world, "egress.", |spec| spec["egress"][0]["ports"] = json!([])),
+        "reach_as_declared" => |world| policy(world, TO_RESOLVER, |spec| spec["egress"][0]["ports"] = json!([])),
         "deny_before_workload" => |world| {
             let deny = world.objects.iter().position(|object| object.name == "default-deny");
             let workloads = world.objects.iter().any(crate::world::Rendered::runs_pods);
@@ -67,7 +67,8 @@ pub fn of(oracle: &str) -> Damage {
     }
 }
 
-/// Damages of policies that change who reaches whom, each of which the evaluator must see by itself.
+/// Damages of policies that change who reaches whom, each of which the evaluator must see by itself. Between two components
+/// both ends would have to be damaged, so these are at the ends of flows that leave the hospital or come into it.
 pub const HOLES: &[(&str, fn(&mut World) -> bool)] = &[
     ("nothing is denied", |world| {
         policy(world, "default-deny", |spec| spec["podSelector"] = json!({ "matchLabels": { "no": "body" } }))
@@ -76,28 +77,34 @@ pub const HOLES: &[(&str, fn(&mut World) -> bool)] = &[
         policy(world, "default-deny", |spec| spec["policyTypes"] = json!(["Ingress"]))
     }),
     ("a sender is any pod", |world| {
-        policy(world, "ingress.", |spec| spec["ingress"][0]["from"] = json!([{ "podSelector": {} }]))
+        policy(world, FROM_GATEWAY, |spec| {
+            spec["ingress"][0]["from"] = json!([{ "namespaceSelector": {}, "podSelector": {} }]);
+        })
     }),
-    ("a sender is everybody", |world| policy(world, "ingress.", |spec| spec["ingress"][0]["from"] = json!([]))),
+    ("a sender is everybody", |world| policy(world, FROM_GATEWAY, |spec| spec["ingress"][0]["from"] = json!([]))),
     ("a sender's namespace does not matter", |world| {
-        policy(world, "ingress.web.", |spec| spec["ingress"][0]["from"][0]["namespaceSelector"] = json!({}))
+        policy(world, FROM_GATEWAY, |spec| spec["ingress"][0]["from"][0]["namespaceSelector"] = json!({}))
     }),
     ("a receiver is the internet", |world| {
-        policy(world, "egress.", |spec| spec["egress"][0]["to"] = json!([{ "ipBlock": { "cidr": "0.0.0.0/0" } }]))
+        policy(world, TO_RESOLVER, |spec| spec["egress"][0]["to"] = json!([{ "ipBlock": { "cidr": "0.0.0.0/0" } }]))
     }),
-    ("every port", |world| policy(world, "egress.", |spec| spec["egress"][0]["ports"] = json!([]))),
+    ("every port", |world| policy(world, TO_RESOLVER, |spec| spec["egress"][0]["ports"] = json!([]))),
     ("a range of ports", |world| {
-        policy(world, "ingress.", |spec| spec["ingress"][0]["ports"][0]["endPort"] = 65535.into())
+        policy(world, FROM_GATEWAY, |spec| spec["ingress"][0]["ports"][0]["endPort"] = 65535.into())
     }),
-    ("another port", |world| policy(world, "ingress.", |spec| spec["ingress"][0]["ports"][0]["port"] = 22.into())),
+    ("another port", |world| policy(world, FROM_GATEWAY, |spec| spec["ingress"][0]["ports"][0]["port"] = 22.into())),
     ("another protocol", |world| {
-        policy(world, "egress.", |spec| spec["egress"][0]["ports"][0]["protocol"] = "SCTP".into())
+        policy(world, TO_RESOLVER, |spec| spec["egress"][0]["ports"][0]["protocol"] = "SCTP".into())
     }),
     ("another component's pods", |world| {
-        policy(world, "egress.", |spec| spec["podSelector"]["matchLabels"][names::COMPONENT] = "gate".into())
+        policy(world, TO_RESOLVER, |spec| spec["podSelector"]["matchLabels"][names::COMPONENT] = "gate".into())
     }),
-    ("every pod's", |world| policy(world, "egress.", |spec| spec["podSelector"] = json!({}))),
+    ("every pod's", |world| policy(world, TO_RESOLVER, |spec| spec["podSelector"] = json!({}))),
+    ("a component less", |world| policy(world, "ingress.database.", |spec| spec["ingress"] = json!([]))),
 ];
+
+const FROM_GATEWAY: &str = "ingress.web.envoy-gateway-system.";
+const TO_RESOLVER: &str = "egress.web.kube-system.resolver.";
 
 /// The first policy whose name begins so, and that has rules where the damage is.
 fn policy(world: &mut World, name: &str, damage: impl FnOnce(&mut Value)) -> bool {

@@ -63,9 +63,12 @@ impl<'a> Place<'a> {
             namespace: names::namespace(&world.tenant_name),
             network,
             cluster: Cluster::default(),
-            ports: PORTS.into_iter().chain(network.flows.iter().flat_map(|f| [f.port, f.port - 1])).collect(),
+            ports: PORTS
+                .into_iter()
+                .chain(network.flows.iter().flat_map(|f| [f.port - 1, f.port, f.port + 1]))
+                .collect(),
         };
-        place.ports.retain(|port| *port > 0);
+        place.ports.retain(|port| (1..=65535).contains(port));
         for policy in world.of_kind(kind::NETWORK_POLICY) {
             let (policy, unreadable) = read::policy(&serde_json::from_value(policy.body.clone()).unwrap());
             assert_eq!(unreadable, None);

@@ -53,7 +53,7 @@ fn pictures_have_every_end_and_every_arrow() {
 fn what_is_allowed_is_explained_with_its_policies() {
     golden("network-explain-allowed", &explained("hospital.yaml", &["web", "database", "5432"]));
     let gateway = explained("hospital.yaml", &["gateway", "web"]);
-    assert!(gateway.contains("NetworkPolicy ingress.web.envoy-gateway-system.gateway.8000 allows it"), "{gateway}");
+    assert!(gateway.contains("by NetworkPolicy ingress.web.envoy-gateway-system.gateway.8000"), "{gateway}");
     assert_eq!(
         gateway.replace("gateway may", "x may"),
         explained("hospital.yaml", &["envoy-gateway-system/gateway", "web"])

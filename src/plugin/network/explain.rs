@@ -85,8 +85,8 @@ pub fn explain(graph: &Graph, from: &str, to: &str, port: Option<u16>) -> Result
         return Ok(answer);
     }
     Err(format!(
-        "the hospital has {} more flows than its status names; ask with --filename, which knows all but {0} too, or look at its NetworkPolicies",
-        graph.network.omitted
+        "status.network leaves out {} connections, so nothing can be said of this one; look at the NetworkPolicies in namespace {}",
+        graph.network.omitted, graph.namespace
     ))
 }
 
@@ -97,7 +97,7 @@ fn allowing(flow: &AllowedFlow) -> Allowing {
 fn sentence(allowing: &Allowing) -> String {
     let AllowedFlow { from, to, port, protocol, why } = &allowing.flow;
     format!(
-        "{} {port} from {from} to {to}, for: {why}. NetworkPolicy {} allows it.",
+        "{} {port} from {from} to {to}, for: {why}; by NetworkPolicy {}.",
         protocol.as_str(),
         allowing.policies.join(" and ")
     )
