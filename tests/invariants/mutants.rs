@@ -69,7 +69,7 @@ pub fn of(oracle: &str) -> Damage {
 
 /// Damages of policies that change who reaches whom, each of which the evaluator must see by itself. Between two components
 /// both ends would have to be damaged, so these are at the ends of flows that leave the hospital or come into it.
-pub const HOLES: &[(&str, fn(&mut World) -> bool)] = &[
+pub const HOLES: &[(&str, Damage)] = &[
     ("nothing is denied", |world| {
         policy(world, "default-deny", |spec| spec["podSelector"] = json!({ "matchLabels": { "no": "body" } }))
     }),

@@ -14,7 +14,7 @@ use super::{World, eventually, hospital, read, refused, run};
 
 const ONLY: &str = "only the operator may write NetworkPolicies of a hospital";
 
-fn service(name: &str, more: Value) -> Service {
+fn service(name: &str, more: &Value) -> Service {
     let mut spec = json!({ "ports": [{ "port": 80 }], "selector": { "app": "x" } });
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     read(&json!({ "metadata": { "name": name }, "spec": spec }))
@@ -35,7 +35,7 @@ async fn enforced(world: &World, namespace: &str) {
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     eventually("hospitals are fenced", async || {
         let admin = || world.admin.clone();
-        let open = service("probe", json!({ "type": "NodePort" }));
+        let open = service("probe", &json!({ "type": "NodePort" }));
         let tries = [
             Api::namespaced(admin(), namespace).create(&dry, &open).await.err(),
             Api::namespaced(admin(), namespace).create(&dry, &pod("probe", Some(true))).await.err(),
@@ -58,16 +58,19 @@ fn a_hospital_has_no_way_in_beside_the_gateway() {
             let services = Api::<Service>::namespaced(client.clone(), &name);
             for kind in ["NodePort", "LoadBalancer"] {
                 refused(
-                    services.create(&now, &service("open", json!({ "type": kind }))).await,
+                    services.create(&now, &service("open", &json!({ "type": kind }))).await,
                     "may not be a NodePort",
                 );
             }
             let addresses = json!({ "externalIPs": ["192.0.2.1"] });
-            refused(services.create(&now, &service("open", addresses)).await, "may not have externalIPs");
+            refused(services.create(&now, &service("open", &addresses)).await, "may not have externalIPs");
         }
         let services = Api::<Service>::namespaced(world.admin.clone(), &name);
-        services.create(&now, &service("inside", json!({}))).await.unwrap();
-        services.create(&now, &service("headless", json!({ "clusterIP": "None", "type": "ClusterIP" }))).await.unwrap();
+        services.create(&now, &service("inside", &json!({}))).await.unwrap();
+        services
+            .create(&now, &service("headless", &json!({ "clusterIP": "None", "type": "ClusterIP" })))
+            .await
+            .unwrap();
         let open = |spec: Value| Patch::Merge(json!({ "spec": spec }));
         let parameters = PatchParams::default();
         refused(
@@ -80,7 +83,7 @@ fn a_hospital_has_no_way_in_beside_the_gateway() {
         // Elsewhere it is nobody's business.
         let others = Api::<Service>::namespaced(world.admin.clone(), "default");
         others
-            .create(&now, &service("open", json!({ "type": "NodePort", "externalIPs": ["192.0.2.1"] })))
+            .create(&now, &service("open", &json!({ "type": "NodePort", "externalIPs": ["192.0.2.1"] })))
             .await
             .unwrap();
     });

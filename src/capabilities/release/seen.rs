@@ -61,10 +61,7 @@ pub fn seen(plan: &Plan, input: Input<'_>) -> Seen {
         traffic: traffic(input, state),
         background: background(input, coming),
         watch: watch(plan, input),
-        last: state
-            .history
-            .first()
-            .and_then(|last| Some((last.number, evidence(input, &asking::prober_of(last))?))),
+        last: state.history.first().and_then(|last| Some((last.number, evidence(input, &asking::prober_of(last))?))),
         deadline: deadline(tenant),
         soak: soak(tenant),
     }

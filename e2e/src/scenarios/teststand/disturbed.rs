@@ -12,7 +12,7 @@ use crate::{
     cluster,
     demo::{
         hospital::Hospital,
-        resources::{apply, tenants},
+        resources::{apply, set, tenants},
     },
     scenarios::Theatre,
 };
@@ -41,7 +41,9 @@ impl Disturbance {
 pub async fn releases(theatre: &Theatre) -> Result<String> {
     let all = disturbances(theatre);
     let versions: Vec<String> = (0..=all.len()).map(|number| format!("v{number}")).collect();
-    let stand = Stand::open(theatre, "disturbed", &versions).await?;
+    let mut stand = Stand::open(theatre, "disturbed", &versions).await?;
+    // Longer than anything is gone.
+    set(&mut stand.hospital.tenant, &["spec", "release", "deadlineSeconds"], 300.into());
     let (mut sent, mut told) = (0, Vec::new());
     for (pair, disturbance) in versions.windows(2).zip(all) {
         let [old, new] = pair else { continue };
