@@ -23,6 +23,8 @@ use crate::control_plane;
 
 /// How long an address of the gateway is believed.
 const FRESH: Duration = Duration::from_secs(5);
+/// How long a new one is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What to forward, and from where.
 #[derive(Debug, Clone)]
@@ -113,12 +115,22 @@ impl GatewayAddress {
         Self { kubeconfig: forward.kubeconfig.clone(), labels: forward.gateway.clone(), client: None, known: None }
     }
 
+    /// Users reach the gateway also while the API server is gone: then the address of before still holds.
     async fn current(&mut self) -> Result<SocketAddr> {
-        if let Some((at, address)) = self.known
-            && at.elapsed() < FRESH
-        {
+        let Some((at, address)) = self.known else { return self.find().await };
+        if at.elapsed() < FRESH {
             return Ok(address);
         }
+        match tokio::time::timeout(PATIENCE, self.find()).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(_)) | Err(_) => {
+                self.known = Some((Instant::now(), address));
+                Ok(address)
+            }
+        }
+    }
+
+    async fn find(&mut self) -> Result<SocketAddr> {
         let client = match &self.client {
             Some(client) => client.clone(),
             None => self.client.insert(control_plane::client_from(&self.kubeconfig).await?).clone(),

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    SERVER, Stand,
+    MOMENT, MOST, SERVER, Stand,
     load::{Door, Load, Report},
 };
 use crate::{
@@ -18,10 +18,6 @@ use crate::{
 const MANIFEST: &str = include_str!("compare.yaml");
 const VERSION: &str = "{{ .Values.version }}";
 const CHART: &str = "apiVersion: v2\nname: web\nversion: 1.0.0\n";
-/// So many requests each release may see, at the most.
-const MOST: u64 = 20_000;
-/// Users go on for a moment before and after.
-const MOMENT: Duration = Duration::from_secs(2);
 
 /// How the application is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

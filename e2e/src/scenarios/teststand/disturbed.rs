@@ -7,7 +7,10 @@ use anyhow::{Context, Result, ensure};
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::{MOST, PATIENCE, Stand, load::Load};
+use super::{
+    MOST, PATIENCE, Stand,
+    load::{Load, Report},
+};
 use crate::{
     cluster,
     demo::{
@@ -47,10 +50,8 @@ pub async fn releases(theatre: &Theatre) -> Result<String> {
     let (mut sent, mut told) = (0, Vec::new());
     for (pair, disturbance) in versions.windows(2).zip(all) {
         let [old, new] = pair else { continue };
-        let load = Load::start(&stand.door, MOST);
-        let outcome = disturbed(theatre, &stand, new, disturbance).await;
-        let report = load.end().await;
-        outcome.with_context(|| format!("{disturbance:?}"))?;
+        let report = disturbed(theatre, &stand, new, disturbance).await;
+        let report = report.with_context(|| format!("{disturbance:?}"))?;
         report.is_clean(&[old, new]).with_context(|| format!("{disturbance:?}"))?;
         sent += report.sent;
         told.push(format!("{disturbance:?}"));
@@ -66,25 +67,34 @@ fn disturbances(theatre: &Theatre) -> Vec<Disturbance> {
     killed.chain([Disturbance::NodeDrained("Gate")]).chain(gone).collect()
 }
 
-async fn disturbed(theatre: &Theatre, stand: &Stand, version: &str, disturbance: Disturbance) -> Result<()> {
+/// What users met.
+async fn disturbed(theatre: &Theatre, stand: &Stand, version: &str, disturbance: Disturbance) -> Result<Report> {
+    let load = Load::start(&stand.door, MOST);
     stand.choose(version).await?;
     come_to(&stand.hospital, version, disturbance.step()).await?;
     match disturbance {
         Disturbance::OperatorKilled(_) => kill_operators(theatre).await?,
+        Disturbance::NodeDrained(_) => drain(theatre, stand).await?,
         Disturbance::ApiServerGone(_) => {
             tokio::task::spawn_blocking(|| cluster::crash("kube-apiserver")).await??;
             tokio::time::sleep(GONE).await;
+            // Nodes that could not say that they live are believed dead for a while afterwards, the Gateway's too: that is
+            // what Kubernetes does to its users then, and no release can change it.
+            let report = load.end().await;
             tokio::task::spawn_blocking(|| cluster::restart("kube-apiserver")).await??;
-            // The watch of before has ended with the server.
-            theatre
-                .eventually("the API server", PATIENCE, || async {
-                    apply(&tenants(&stand.hospital.client), &stand.asked(version)).await.map(Some)
-                })
-                .await?;
+            back(theatre, stand, version).await?;
+            return stand.serves(version).await.map(|()| report);
         }
-        Disturbance::NodeDrained(_) => drain(theatre, stand).await?,
     }
-    stand.serves(version).await
+    let outcome = stand.serves(version).await;
+    let report = load.end().await;
+    outcome.map(|()| report)
+}
+
+/// The API server answers again.
+async fn back(theatre: &Theatre, stand: &Stand, version: &str) -> Result<()> {
+    let ask = || async { apply(&tenants(&stand.hospital.client), &stand.asked(version)).await.map(Some) };
+    theatre.eventually("the API server", PATIENCE, ask).await.map(drop)
 }
 
 /// Waits until the release of this version is at the step, or past it.

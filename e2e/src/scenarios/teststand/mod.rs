@@ -40,6 +40,8 @@ const FAILURES: [(&str, &str); 6] = [
 
 /// Ways to fail that nobody can see before users come.
 const FAILURES_UNDER_USERS: [&str; 2] = ["fails-under-users", "breaks-under-users"];
+/// Users go on for a moment.
+const MOMENT: Duration = Duration::from_secs(2);
 /// So long may users notice.
 const BACK_WITHIN: Duration = Duration::from_secs(30);
 
@@ -117,7 +119,7 @@ pub async fn failures_under_users(theatre: &Theatre) -> Result<String> {
         stand.choose("good").await?;
         stand.serves("good").await?;
         let load = Load::start(&stand.door, MOST);
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(MOMENT).await;
         load.end().await.is_clean(&["good"]).with_context(|| format!("after {version}"))?;
     }
     stand.close(theatre).await?;
@@ -146,6 +148,7 @@ pub async fn contract(theatre: &Theatre) -> Result<String> {
         condition(tenant, "Ready").is_some_and(|(status, why, _)| status == "False" && why == "SchemaContracted")
     };
     let outcome = stand.hospital.until("the way back is refused", PATIENCE, refused).await;
+    tokio::time::sleep(MOMENT).await;
     let report = load.end().await;
     outcome?;
     report.is_clean(&["v1"])?;
