@@ -147,7 +147,7 @@ fn workload_before_deny(evidence: &Evidence<'_>) -> Option<String> {
         .iter()
         .filter(|(resource, _)| resource == "networkpolicies")
         .map(|(_, name)| name)
-        .partition(|name| name.contains("-gate-"));
+        .partition(|name| name.contains(".gate."));
     let after = |first: Option<&Entry>, policies: Vec<&String>| {
         let first = first?;
         let before: BTreeSet<String> = written_before(evidence.entries, first, "networkpolicies");
