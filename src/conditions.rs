@@ -147,6 +147,10 @@ reasons! {
     RouteNotAccepted => "Look at the status of the HTTPRoute and of the Gateway named in the platform.",
     /// The platform has no Gateway.
     GatewayMissing => "Add spec.gateway to the HospitalPlatform.",
+    /// A connection that nobody declared was tried, and opened.
+    NetworkOpen => "Have the network plug-in enforce NetworkPolicies, or install one that does. Until then the hospital is not isolated.",
+    /// Whether policies are enforced was not tried, or too long ago, or in a way that proves nothing.
+    NotTried => "Wait: a Job named network-probe tries it once the hospital runs, and every hour. If it lasts, look at that Job's pod.",
     /// Switched off by the spec until a given time.
     SwitchedOff => "Nothing, if intended. It comes back on by itself at the time in the message.",
     /// The tenant is paused until a given time.

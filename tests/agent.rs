@@ -366,3 +366,56 @@ fn a_prober_reports_a_breach_at_once_and_nothing_of_the_answers() {
     assert_eq!(seen["breached"], true, "{seen}");
     assert!(!format!("{output:?}{seen}").contains("patient"));
 }
+
+/// What a probe of the network reports.
+fn tried(tries: &[String]) -> serde_json::Value {
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().join("report").display().to_string();
+    let mut arguments = vec!["probe", "network", "--rounds", "1", "--timeout", "2", "--report", &report];
+    arguments.extend(tries.iter().flat_map(|one| ["--try", one]));
+    let output = agent(&arguments);
+    assert!(output.status.success(), "{}", complaint(&output));
+    serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap()
+}
+
+fn server_try(host: &str, port: u16, expect: &str) -> String {
+    format!(r#"{{"to":{{"server":["{host}",{port}]}},"expect":"{expect}"}}"#)
+}
+
+#[test]
+fn a_probe_of_the_network_reports_what_opened_and_what_did_not() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let open = listener.local_addr().unwrap().port();
+    let closed = {
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        gone.local_addr().unwrap().port()
+    };
+    let good = tried(&[server_try("127.0.0.1", open, "open"), server_try("127.0.0.1", closed, "closed")]);
+    assert_eq!(good, serde_json::json!({"refused": 1, "opened": [], "unreached": []}));
+    let bad = tried(&[
+        server_try("127.0.0.1", open, "closed"),
+        server_try("127.0.0.1", closed, "open"),
+        server_try("nobody.invalid", 80, "closed"),
+        r#"{"to":"apiServer","expect":"closed"}"#.to_owned(),
+    ]);
+    let (opened, unreached) = (format!("127.0.0.1:{open}"), format!("127.0.0.1:{closed}"));
+    let unreached = [unreached.as_str(), "nobody.invalid:80", "the API server"];
+    assert_eq!(bad, serde_json::json!({"refused": 0, "opened": [opened], "unreached": unreached}));
+}
+
+#[test]
+fn a_probe_of_the_network_tries_again_what_is_not_as_expected() {
+    let place = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let late = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(1500));
+        let listener = std::net::TcpListener::bind(place).unwrap();
+        drop(listener.accept());
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().join("report").display().to_string();
+    let one = server_try("127.0.0.1", place.port(), "open");
+    let output = agent(&["probe", "network", "--rounds", "3", "--timeout", "1", "--report", &report, "--try", &one]);
+    assert!(output.status.success(), "{}", complaint(&output));
+    assert_eq!(std::fs::read_to_string(&report).unwrap(), r#"{"refused":0,"opened":[],"unreached":[]}"#);
+    late.join().unwrap();
+}

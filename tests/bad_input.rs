@@ -135,6 +135,8 @@ fn every_reason_to_refuse_has_a_case() {
         Reason::RolledBack,
         Reason::PodsFailing,
         Reason::RouteNotAccepted,
+        Reason::NetworkOpen,
+        Reason::NotTried,
         Reason::SwitchedOff,
         Reason::Paused,
         Reason::ApiError,

@@ -6,6 +6,7 @@
 
 pub mod ask;
 pub mod gate;
+pub mod network;
 pub mod prepare;
 pub mod probe;
 pub mod prober;
@@ -43,6 +44,8 @@ enum Command {
 enum Probe {
     /// POST to 127.0.0.1; succeeds if the answer has status 200 and contains a text.
     RpcPost(probe::RpcPost),
+    /// Try connections that must open and connections that must not, and report what came of it.
+    Network(network::Network),
 }
 
 /// Why the agent did not do what it was asked to.
@@ -54,6 +57,8 @@ enum Error {
     Probe(#[from] ask::Failure),
     #[error(transparent)]
     Gate(#[from] gate::Failure),
+    #[error(transparent)]
+    Network(#[from] network::Failure),
     #[error(transparent)]
     Prober(#[from] prober::Failure),
 }
@@ -74,6 +79,7 @@ fn run(command: &Command) -> Result<(), Error> {
     match command {
         Command::Prepare(arguments) => arguments.run()?,
         Command::Probe(Probe::RpcPost(question)) => question.run()?,
+        Command::Probe(Probe::Network(network)) => network.run()?,
         Command::Gate(gate) => gate.run()?,
         Command::Prober(prober) => prober.run()?,
     }

@@ -8,6 +8,7 @@ pub mod credentials;
 pub mod database;
 pub mod edge;
 pub mod isolation;
+pub mod job;
 pub mod network;
 pub mod pod;
 mod registry;

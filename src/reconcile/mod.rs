@@ -15,7 +15,7 @@ use kube::{ResourceExt, runtime::controller::Action};
 
 use crate::{
     api::v1alpha1::{HospitalTenant, HospitalTenantStatus, ReleaseOutcome},
-    capabilities::release,
+    capabilities::{network, release},
     cluster::{self, Caches, Writer},
     conditions::{READY, Reason, Rejection},
     error::Error,
@@ -83,7 +83,8 @@ pub async fn reconcile(resource: Arc<HospitalTenant>, ctx: Arc<Context>) -> Resu
         (Err(error), _) => Some(error.to_string()),
     };
     let status = report::planned(&resource, &pass, &observed, failure.as_deref(), paused);
-    let due = release::due(&pass.tenant, &status.release);
+    let due = release::due(&pass.tenant, &status.release).into_iter().chain(network::due(&status.network, now));
+    let due: Vec<_> = due.collect();
     publish(&resource, status, &ctx).await?;
     applied?;
     Ok(wake(&pass, paused.into_iter().chain(due), now))
@@ -113,8 +114,14 @@ async fn refuse(resource: &HospitalTenant, rejection: Rejection, ctx: &Context) 
 }
 
 /// Reasons for which a hospital that is being made is not ready yet, and which end by themselves.
-const UNDER_WAY: [Reason; 5] =
-    [Reason::NotObserved, Reason::Progressing, Reason::DatabaseNotReady, Reason::InitRunning, Reason::MigrationRunning];
+const UNDER_WAY: [Reason; 6] = [
+    Reason::NotObserved,
+    Reason::NotTried,
+    Reason::Progressing,
+    Reason::DatabaseNotReady,
+    Reason::InitRunning,
+    Reason::MigrationRunning,
+];
 
 /// Writes status if it changed, and says so in an event when a hospital becomes ready, is no longer ready, or is kept from it
 /// by more than the time that it takes.

@@ -131,6 +131,7 @@ fn needs_a_person(reason: Reason) -> bool {
             | Reason::RequestsFailing
             | Reason::RolledBack
             | Reason::QuotaTooSmall
+            | Reason::NetworkOpen
             | Reason::Unsupported
             | Reason::GatewayMissing
             | Reason::SecretNotFound

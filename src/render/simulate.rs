@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::api::{
     apps::v1::{DeploymentStatus, StatefulSetStatus},
     batch::v1::{JobCondition, JobStatus},
@@ -22,10 +23,10 @@ use serde_json::{Map, Value};
 
 use crate::{
     api::v1alpha1::{HospitalTenantSpec, HospitalTenantStatus, ReleaseStep},
-    capabilities::release,
+    capabilities::{network, release},
     conditions::{Reason, Rejection, Verdicts},
     names,
-    objects::{Desired, Kind, Object, Observed, Ref, kind},
+    objects::{Desired, Kind, Object, Observed, Ref, Report, kind},
     reconcile::{apply::unwanted, pass, report},
     tenant::Inputs,
 };
@@ -92,6 +93,7 @@ pub fn simulate(inputs: &Inputs, observed: &Observed, first_step: bool) -> Resul
         observed.objects.retain(|at, _| !gone.contains(at));
         for wanted in changed.iter().chain(&news) {
             observed.objects.insert(wanted.at().clone(), Arc::new(ready(wanted)));
+            observed.reports.extend(report(wanted, inputs.now));
             assumed.insert(wanted.at().clone());
         }
         for wanted in changed {
@@ -223,6 +225,17 @@ fn ready(desired: &Desired) -> DynamicObject {
         data.insert("status".to_owned(), status);
     }
     live
+}
+
+/// What the network's probe would report where policies are enforced.
+fn report(desired: &Desired, now: DateTime<Utc>) -> Option<Report> {
+    let component = desired.body()?.pointer("/metadata/labels")?.get(names::COMPONENT)?;
+    let text = serde_json::to_string(&network::proof::report_of_enforced()).ok()?;
+    (component == network::PROBE && desired.at().kind == kind::JOB).then(|| Report {
+        job: desired.at().name.clone(),
+        ended: now,
+        text,
+    })
 }
 
 fn status(object: &Object) -> Option<Value> {

@@ -227,8 +227,8 @@ pub fn written(entries: &[Entry]) -> BTreeSet<(String, String)> {
 /// A name that follows from content differs between hospitals.
 fn neutral(name: &str) -> String {
     let cut = |mark: &str| name.split_once(mark).map(|(before, _)| format!("{before}{mark}"));
-    let gate = || name.starts_with("gate-").then(|| "gate-".to_owned());
-    cut("-files-").or_else(gate).unwrap_or_else(|| name.to_owned())
+    let asks = || ["gate-", "network-probe-"].into_iter().find(|asks| name.starts_with(asks)).map(ToOwned::to_owned);
+    cut("-files-").or_else(asks).unwrap_or_else(|| name.to_owned())
 }
 
 /// An object that does not say whose it is.

@@ -138,7 +138,9 @@ pub fn policies_have_pods(set: &Set) -> Finding {
     let tenant = labels(&of_kind(set, &["Namespace"]).next().ok_or("no namespace")?["metadata"]["labels"]);
     let later = of_kind(set, &["ServiceAccount"]).map(|account| text(&account["metadata"]["name"]));
     let steps = later
-        .filter(|name| ["init", "migrate", "contract"].contains(&name.as_str()) || set.name.ends_with("-new"))
+        .filter(|name| {
+            ["init", "migrate", "contract", "network-probe"].contains(&name.as_str()) || set.name.ends_with("-new")
+        })
         .map(|component| {
             let mut labels: BTreeMap<_, _> = tenant.clone();
             labels.insert(his_operator::names::COMPONENT.to_owned(), component);

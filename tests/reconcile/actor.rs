@@ -15,9 +15,10 @@ use his_operator::{
         kind::{DEPLOYMENT, HTTP_ROUTE, JOB, RESOURCE_QUOTA, STATEFUL_SET},
     },
 };
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
     core::DynamicObject,
     runtime::{WatchStreamExt, watcher},
 };
@@ -135,6 +136,9 @@ impl Actor {
             "ResourceQuota" => quota(&object),
             _ => None,
         };
+        if status.is_some() && kind == JOB && fate.jobs == Jobs::Succeed {
+            self.report(&object).await;
+        }
         if let Some(status) = status {
             let patch = json!({ "metadata": { "uid": object.uid() }, "status": status });
             let written = api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
@@ -143,6 +147,44 @@ impl Actor {
             {
                 eprintln!("actor: {} {}/{}: {}", kind.kind, tenant, object.name_any(), error.message);
             }
+        }
+    }
+}
+
+impl Actor {
+    /// The pod of a network probe that found every policy enforced.
+    async fn report(&self, job: &DynamicObject) {
+        let (name, template) = (job.name_any(), &job.data["spec"]["template"]);
+        if !name.starts_with("network-probe-") {
+            return;
+        }
+        let owner =
+            json!({ "apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job.uid(), "controller": true });
+        let mut pod = json!({ "metadata": template["metadata"], "spec": template["spec"] });
+        pod["metadata"]["name"] = name.clone().into();
+        pod["metadata"]["ownerReferences"] = json!([owner]);
+        let pods = Api::<Pod>::namespaced(self.client.clone(), &job.namespace().unwrap());
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        // The quota must be known, and the identity made.
+        for _ in 0..100 {
+            match pods.create(&PostParams::default(), &pod).await {
+                Err(kube::Error::Api(error)) if error.code == 403 => {
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+                _ => break,
+            }
+        }
+        let report = json!({ "refused": 7, "opened": [], "unreached": [] }).to_string();
+        let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        let ended = json!({ "exitCode": 0, "message": report, "startedAt": now, "finishedAt": now });
+        let container = json!({
+            "name": "network-probe", "image": "x", "imageID": "x", "ready": false, "restartCount": 0,
+            "state": { "terminated": ended },
+        });
+        let patch = json!({ "status": { "phase": "Succeeded", "containerStatuses": [container] } });
+        let written = pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        if let Err(kube::Error::Api(error)) = written {
+            eprintln!("actor: the report of {name}: {}", error.message);
         }
     }
 }

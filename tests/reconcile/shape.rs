@@ -104,7 +104,7 @@ pub fn anonymous_value(value: Value, own: &[(&str, &str)]) -> Value {
 /// A name that follows from content follows from the hospital's name too.
 pub fn anonymous(text: &str, own: &[(&str, &str)]) -> String {
     let text = own.iter().fold(text.to_owned(), |text, (own, word)| text.replace(own, word));
-    for mark in ["-files-", "gate-"] {
+    for mark in ["-files-", "gate-", "network-probe-"] {
         if let Some((before, digest)) = text.split_once(mark)
             && digest.len() == 16
         {

@@ -4,7 +4,7 @@
 //! exists: terminating pods stay covered until the API server has forgotten them.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -88,7 +88,11 @@ impl Enforcer {
             );
             world.pods.push(pod.model);
         }
+        let mut unenforced = BTreeSet::new();
         for namespace in cluster.namespaces.state() {
+            if namespace.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(super::UNENFORCED)) {
+                unenforced.extend(namespace.metadata.name.clone());
+            }
             let (name, labels) = read::namespace(&namespace);
             let version = namespace.metadata.resource_version.clone();
             listed.namespaces.insert(name.clone(), version.unwrap_or_default());
@@ -99,7 +103,9 @@ impl Enforcer {
             let key = format!("{}/{}", policy.namespace, policy.name);
             listed.policies.insert(key, object.metadata.generation.unwrap_or_default());
             listed.unreadable.extend(problem);
-            world.policies.push(policy);
+            if !unenforced.contains(&policy.namespace) {
+                world.policies.push(policy);
+            }
         }
         // Stores have no order; a stable one keeps an unchanged table the same text.
         world.pods.sort_by_key(|pod| pod.address);

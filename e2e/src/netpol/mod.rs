@@ -40,6 +40,9 @@ mod tests;
 pub use daemon::run;
 pub use status::{Status, wait};
 
+/// Annotation of a namespace whose policies are not enforced, as under a network plug-in that knows none.
+pub const UNENFORCED: &str = "netpol.his-operator.io/unenforced";
+
 /// One node whose forwarded traffic is policed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeNet {

@@ -3,6 +3,7 @@
 mod data;
 mod existing;
 mod external;
+mod isolated;
 mod killed;
 mod network;
 mod quiet;
@@ -64,6 +65,11 @@ const ALL: &[Scenario] = &[
     Scenario { name: "a hospital is served through the gateway", local: false, play: |t| Box::pin(served::login(t)) },
     Scenario { name: "an unchanged hospital costs no request", local: true, play: |t| Box::pin(quiet::unchanged(t)) },
     Scenario { name: "only declared flows pass", local: false, play: |t| Box::pin(network::only_declared(t)) },
+    Scenario {
+        name: "a network plug-in that enforces nothing is noticed",
+        local: true,
+        play: |t| Box::pin(isolated::unenforced(t)),
+    },
     Scenario { name: "deleted children come back", local: false, play: |t| Box::pin(repair::deleted(t)) },
     Scenario { name: "edited children are put right", local: false, play: |t| Box::pin(repair::edited(t)) },
     Scenario { name: "a new version drops no request", local: false, play: |t| Box::pin(release::rolls(t)) },

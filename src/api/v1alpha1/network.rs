@@ -49,6 +49,27 @@ pub struct NetworkStatus {
     /// after that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_until: Option<String>,
+    /// What the last trial of the policies has found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<NetworkProof>,
+}
+
+/// What a pod of the hospital's own namespace found when it tried connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkProof {
+    /// Digest of what was tried, and of the policies in place.
+    pub of: String,
+    /// When (RFC 3339).
+    pub at: String,
+    /// Connections that nobody declared, and that did not open.
+    pub refused: i32,
+    /// Connections that nobody declared, and that opened (at most 16).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub opened: Vec<String>,
+    /// Allowed connections that did not open, and names without an address (at most 16).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreached: Vec<String>,
 }
 
 impl NetworkStatus {

@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// Where clouds hand out credentials of the node: IPv4 (AWS, Azure, Google and others) and IPv6 (AWS).
+pub const METADATA_ADDRESS: &str = "169.254.169.254";
 const METADATA: [&str; 2] = ["169.254.169.254/32", "fd00:ec2::254/128"];
 
 fn metadata() -> impl Iterator<Item = Cidr> {

@@ -92,6 +92,7 @@ fn shown_by(flows: &[Flow], peer: impl Fn(&Peer) -> Option<NetworkPeer>) -> Netw
         omitted: i32::try_from(omitted).unwrap_or(i32::MAX),
         peers: peers.into_values().collect(),
         open_until: None,
+        proof: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod addresses;
 pub mod graph;
+pub mod proof;
 mod render;
 
 use std::collections::BTreeMap;
@@ -10,10 +11,11 @@ use crate::{
     api::v1alpha1::{HospitalTenantStatus, NetworkStatus},
     capabilities::{Capability, Contributions, Flow, Input, Peer},
     conditions::{Reason, Rejection, Verdict, Verdicts},
-    objects::{Desired, Kind, kind},
+    objects::{Desired, Kind, Object, kind},
     tenant::Tenant,
 };
 
+pub use proof::{PROBE, due};
 pub use render::DENY;
 
 /// See the module documentation.
@@ -28,26 +30,31 @@ pub struct Plan {
 
 impl Capability for Network {
     const NAME: &'static str = "network";
-    const CONDITION: &'static str = "NetworkDeclared";
-    const KINDS: &'static [Kind] = &[kind::DEFAULT_DENY, kind::NETWORK_POLICY];
+    const CONDITION: &'static str = "NetworkIsolated";
+    const KINDS: &'static [Kind] = &[kind::DEFAULT_DENY, kind::NETWORK_POLICY, kind::JOB];
     const GUARDS: bool = true;
     type Plan = Plan;
 
     fn plan(input: Input<'_>, shared: &mut Contributions, _: &Verdicts) -> Result<Plan, Rejection> {
         addresses::check(input.tenant)?;
         addresses::contribute(input.tenant, shared);
+        proof::contribute(input.tenant, shared);
         Ok(Plan { off: input.tenant.is_off("spec.network.off", off(input.tenant))? })
     }
 
     fn render(plan: &Plan, input: Input<'_>, shared: &Contributions) -> Vec<Desired> {
-        let deny = if plan.off { render::allow_all(input.tenant) } else { render::deny_all(input.tenant) };
-        let flows = merged(shared).into_iter().flat_map(|flow| render::flow(input.tenant, &flow));
-        std::iter::once(deny).chain(flows).map(Desired::Apply).collect()
+        let policies = policies(plan, input.tenant, shared);
+        let trial = proof::trial(input, &proof::of_wanted(input.tenant, &policies));
+        let trial = trial.render(input.tenant).filter(|_| !plan.off);
+        policies.into_iter().chain(trial).map(Desired::Apply).collect()
     }
 
     fn record(plan: &Plan, input: Input<'_>, shared: &Contributions, status: &mut HospitalTenantStatus) {
-        let open_until = off(input.tenant).filter(|_| plan.off).map(|off| off.until.clone());
-        status.network = NetworkStatus { open_until, ..graph::status(input.tenant, &merged(shared)) };
+        let tenant = input.tenant;
+        let open_until = off(tenant).filter(|_| plan.off).map(|off| off.until.clone());
+        let wanted = proof::of_wanted(tenant, &policies(plan, tenant, shared));
+        let proof = proof::trial(input, &wanted).proof.or_else(|| tenant.status.network.proof.clone());
+        status.network = NetworkStatus { open_until, proof, ..graph::status(tenant, &merged(shared)) };
     }
 
     fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
@@ -61,12 +68,16 @@ impl Capability for Network {
         if input.observed.get(kind::NETWORK_POLICY, namespace, render::DENY).is_none() {
             return Verdict::unknown(Reason::Progressing, format!("NetworkPolicy {} was not seen yet", render::DENY));
         }
-        let policies = input.observed.objects.keys().filter(|at| at.kind == kind::NETWORK_POLICY).count();
-        Verdict::proved(format!(
-            "all traffic is denied except {} declared ends of flows; enforcement is up to the network plug-in and was not tried",
-            policies.saturating_sub(1)
-        ))
+        proof::trial(input, &proof::of_observed(input)).assess(input.tenant.now)
     }
+}
+
+/// Nothing, then each declared flow, then what the probe may send for nothing.
+fn policies(plan: &Plan, tenant: &Tenant, shared: &Contributions) -> Vec<Object> {
+    let deny = if plan.off { render::allow_all(tenant) } else { render::deny_all(tenant) };
+    let flows = merged(shared).into_iter().flat_map(|flow| render::flow(tenant, &flow));
+    let attempts = render::attempts(tenant, &proof::receivers(tenant));
+    std::iter::once(deny).chain(flows).chain(attempts).collect()
 }
 
 /// Flows with the same ends and port become one: its policies have one name, and say all reasons.

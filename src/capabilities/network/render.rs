@@ -13,6 +13,7 @@ use k8s_openapi::{
 use super::{
     addresses,
     graph::{self, Side},
+    proof::PROBE,
 };
 use crate::{
     api::v1alpha1::Protocol,
@@ -24,6 +25,7 @@ use crate::{
 
 /// Name of the policy that denies all traffic.
 pub const DENY: &str = "default-deny";
+const ATTEMPTS: &str = "attempts.network-probe";
 const WHY: &str = "his-operator.io/why";
 
 pub fn deny_all(tenant: &Tenant) -> Object {
@@ -92,6 +94,26 @@ pub fn flow(tenant: &Tenant, flow: &Flow) -> Vec<Object> {
         ));
     }
     policies
+}
+
+/// Lets the probe send what its receivers must refuse; without it, only the probe's own side would be tried.
+pub fn attempts(tenant: &Tenant, receivers: &[(&str, i32)]) -> Option<Object> {
+    let rule = |(component, port): &(&str, i32)| NetworkPolicyEgressRule {
+        to: Some(peers(tenant, &Peer::component(component))),
+        ports: Some(vec![NetworkPolicyPort {
+            port: Some(IntOrString::Int(*port)),
+            protocol: Some(Protocol::Tcp.as_str().to_owned()),
+            end_port: None,
+        }]),
+    };
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(component_pods(tenant, PROBE)),
+        policy_types: Some(vec!["Egress".to_owned()]),
+        egress: Some(receivers.iter().map(rule).collect()),
+        ..nothing()
+    };
+    let why = "the probe sends this, and proves that nobody takes it";
+    (!receivers.is_empty()).then(|| policy(tenant, kind::NETWORK_POLICY, ATTEMPTS, why, spec))
 }
 
 /// No rule in either direction, said aloud: server-side apply removes a foreign rule only from a field that is owned.

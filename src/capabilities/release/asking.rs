@@ -5,8 +5,8 @@ use kube::{ResourceExt, core::DynamicObject};
 
 use super::{check::Check, container::Contents, workload::Errand};
 use crate::{
-    api::v1alpha1::{ReleaseIdentity, ReleaseRecord, Resources, Rollout},
-    capabilities::{Contributions, Peer, pod::Container},
+    api::v1alpha1::{ReleaseIdentity, ReleaseRecord, Rollout},
+    capabilities::{Contributions, Peer, job::agent},
     names,
     objects::{Object, digest},
     tenant::Tenant,
@@ -25,7 +25,12 @@ const QUIET_SECONDS: i64 = 120;
 
 /// Whether it belongs to one of these Jobs.
 pub fn is_asking(live: &DynamicObject) -> bool {
-    live.labels().get(names::COMPONENT).is_some_and(|component| [GATE, PROBER].contains(&component.as_str()))
+    live.labels().get(names::COMPONENT).is_some_and(|component| is_asker(component))
+}
+
+/// Whether it is the component of one of these Jobs.
+pub fn is_asker(component: &str) -> bool {
+    [GATE, PROBER].contains(&component)
 }
 
 /// Name of a Job of one release; each release asks anew, also one that was here before.
@@ -40,7 +45,7 @@ pub fn prober_of(record: &ReleaseRecord) -> String {
 
 /// Asks the new pods through their own Service.
 pub fn gate(tenant: &Tenant, name: &str, rollout: &Rollout, checks: &[Check]) -> Object {
-    let contents = agent(GATE, &rollout.release.agent, words(checks));
+    let contents = contents(GATE, &rollout.release.agent, words(checks));
     Errand { name, component: GATE, contents, seconds: GATE_SECONDS, reports: false, harmless: true }.job(tenant)
 }
 
@@ -54,7 +59,7 @@ pub fn prober(tenant: &Tenant, name: &str, rollout: &Rollout, checks: &[Check]) 
         ("--seconds", (PROBER_SECONDS - 60).to_string()),
     ];
     let own = own.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
-    let contents = agent(PROBER, &rollout.release.agent, own.chain(words(checks)).collect());
+    let contents = contents(PROBER, &rollout.release.agent, own.chain(words(checks)).collect());
     Errand { name, component: PROBER, contents, seconds: PROBER_SECONDS, reports: true, harmless: false }.job(tenant)
 }
 
@@ -64,16 +69,8 @@ fn words(checks: &[Check]) -> Vec<String> {
     checks.iter().flat_map(word).collect()
 }
 
-fn agent(command: &str, image: &str, args: Vec<String>) -> Contents {
-    let main = Container {
-        name: command.to_owned(),
-        image: image.to_owned(),
-        command: vec!["/usr/bin/his-agent".to_owned(), command.to_owned()],
-        args,
-        resources: Resources { memory: Some("64Mi".to_owned()), ..Resources::default() },
-        ..Container::default()
-    };
-    Contents { init: Vec::new(), main: main.build(), volumes: Vec::new() }
+fn contents(command: &str, image: &str, args: Vec<String>) -> Contents {
+    Contents { init: Vec::new(), main: agent(command, image, &[command], args), volumes: Vec::new() }
 }
 
 /// While new pods are asked, and no longer, somebody else than the Gateway may reach them.

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use kube::{ResourceExt, core::DynamicObject};
 
-use super::asking::is_asking;
+use super::{Release, asking::is_asking};
 use crate::{
     api::v1alpha1::{FinishedJob, JobResult},
-    capabilities::Input,
+    capabilities::{Capability, Input},
     names,
     objects::{field, kind, number},
 };
@@ -25,8 +25,7 @@ pub fn read(input: Input<'_>) -> (Vec<FinishedJob>, Vec<String>) {
         finished.insert(job.name.clone(), job);
     }
     for (at, live) in &input.observed.objects {
-        // The gate asks anew in every release.
-        if at.kind != kind::JOB || is_asking(live) {
+        if at.kind != kind::JOB || !is_step(live) {
             continue;
         }
         match result(live) {
@@ -39,6 +38,11 @@ pub fn read(input: Input<'_>) -> (Vec<FinishedJob>, Vec<String>) {
         }
     }
     (finished.into_values().collect(), running)
+}
+
+/// The gate asks anew in every release, and Jobs of others are none of this.
+fn is_step(live: &DynamicObject) -> bool {
+    live.labels().get(names::CAPABILITY).is_some_and(|capability| capability == Release::NAME) && !is_asking(live)
 }
 
 /// For status, newest first: what was not known before comes before what was.

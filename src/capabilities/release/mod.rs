@@ -192,6 +192,11 @@ pub fn has_colours(component: &Component) -> bool {
     strategy(component) == Strategy::Atomic
 }
 
+/// Whether it is the component of a Job that only asks, while a release runs.
+pub fn is_asker(component: &str) -> bool {
+    asking::is_asker(component)
+}
+
 /// Name of the Service behind a component's public paths while users are led to this colour.
 pub fn backend(component: &Component, colour: Colour) -> String {
     match strategy(component) {

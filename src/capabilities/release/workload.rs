@@ -3,7 +3,7 @@
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
-        batch::v1::{Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule},
+        batch::v1::{PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule},
         core::v1::{ConfigMap, PodTemplateSpec, Service, ServicePort, ServiceSpec},
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
@@ -26,6 +26,7 @@ use crate::{
     capabilities::{
         Capability,
         isolation::metadata,
+        job::job,
         pod::{Pod, selector},
     },
     names,
@@ -193,13 +194,6 @@ fn own(tenant: &Tenant, component: &str, name: &str) -> ObjectMeta {
     metadata
 }
 
-fn versioned(tenant: &Tenant, component: &str, name: &str) -> ObjectMeta {
-    let mut metadata = own(tenant, component, name);
-    let labels = metadata.labels.get_or_insert_default();
-    labels.insert(names::APP_VERSION.to_owned(), tenant.version.version.clone());
-    metadata
-}
-
 /// Ended lifecycle jobs.
 pub fn ledger(tenant: &Tenant, finished: &[FinishedJob]) -> Object {
     let data = finished.iter().map(|job| (job.name.clone(), entry(job))).collect();
@@ -272,20 +266,10 @@ impl Errand<'_> {
             reports: self.reports,
             annotations: std::collections::BTreeMap::new(),
         };
-        let job = Job {
-            metadata: versioned(tenant, self.component, self.name),
-            spec: Some(JobSpec {
-                backoff_limit: Some(0),
-                completions: Some(1),
-                parallelism: Some(1),
-                active_deadline_seconds: Some(self.seconds),
-                ttl_seconds_after_finished: Some(JOB_TTL_SECONDS),
-                template: pod.template(),
-                pod_failure_policy: self.harmless.then(again_after_eviction),
-                ..JobSpec::default()
-            }),
-            status: None,
-        };
+        let mut job = job(pod, self.name, self.seconds, JOB_TTL_SECONDS);
+        if let Some(spec) = job.spec.as_mut().filter(|_| self.harmless) {
+            spec.pod_failure_policy = Some(again_after_eviction());
+        }
         Object::new(kind::JOB, &job)
     }
 }

@@ -64,6 +64,12 @@ fn templates(reason: Reason) -> &'static [&'static str] {
         Reason::PodsFailing => &[PODS, DESCRIBE, LOGS, EVENTS],
         Reason::RouteNotAccepted => &["kubectl -n {ns} get httproutes -o yaml", "kubectl get gateways -A"],
         Reason::GatewayMissing => &["kubectl get gateways -A", "kubectl edit hplat PLATFORM      # spec.gateway"],
+        Reason::NetworkOpen => &[
+            "kubectl his network {name}",
+            "kubectl -n {ns} get networkpolicies",
+            "kubectl -n kube-system get pods      # is a network plug-in that enforces them among these?",
+        ],
+        Reason::NotTried => &["kubectl -n {ns} get jobs,pods -l app.kubernetes.io/component=network-probe", EVENTS],
         Reason::SwitchedOff => &[STATUS, EDIT],
         Reason::Paused => &[STATUS, "kubectl his resume {name}      # before its end"],
         Reason::ApiError => &[

@@ -19,6 +19,7 @@ use super::{
     plan,
 };
 use crate::{
+    api::v1alpha1::NetworkStatus,
     ports::{Clock, SystemClock},
     render,
 };
@@ -114,7 +115,8 @@ impl Arguments {
             arguments.outcomes(&mut standard_input, SystemClock.now()).map_err(|error| plan::refused(&error))?;
         let names: Vec<_> = outcomes.iter().map(|outcome| outcome.tenant.name.clone()).collect();
         match outcomes.as_slice() {
-            [one] => Ok(Graph::new(&one.tenant.name, one.status.network.clone())),
+            // Files prove nothing.
+            [one] => Ok(Graph::new(&one.tenant.name, NetworkStatus { proof: None, ..one.status.network.clone() })),
             _ => Err(Ending::Usage(format!("the files hold several hospitals; name one of: {}", names.join(", ")))),
         }
     }

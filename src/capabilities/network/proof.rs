@@ -1,0 +1,296 @@
+//! Proof by trying: a pod under the hospital's policies connects to what it may and to what it may not.
+//!
+//! Guarantees: nothing counts as proved unless the very policies that are in place were tried, an allowed connection opened
+//! at the same time, and the trial is not old. What the probe is allowed to send, its receivers do not accept: so both
+//! directions are tried.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::{ResourceExt, core::DynamicObject};
+use serde::{Deserialize, Serialize};
+
+use super::addresses::METADATA_ADDRESS;
+use crate::{
+    api::v1alpha1::{NetworkProof, NetworkStatus},
+    capabilities::{
+        Capability, Contributions, Input,
+        job::{agent, job},
+        network::Network,
+        pod::Pod,
+        release,
+    },
+    conditions::{Reason, Verdict},
+    names,
+    objects::{Object, digest, kind},
+    tenant::{
+        Tenant,
+        database::{COMPONENT, Mode},
+    },
+};
+
+/// Component of the probe's pod, and its identity.
+pub const PROBE: &str = "network-probe";
+/// Between two trials of the same policies.
+const EVERY: TimeDelta = TimeDelta::hours(1);
+/// After a trial that found something open, or proved nothing.
+const AGAIN: TimeDelta = TimeDelta::minutes(1);
+/// After that a trial proves nothing any more.
+const FRESH: TimeDelta = TimeDelta::hours(2);
+/// Most seconds of a trial: five rounds of a few seconds each, and an image that has to be pulled.
+const SECONDS: i64 = 180;
+/// A trial without a report is tried again after this time.
+const KEPT_SECONDS: i32 = 300;
+/// Port on which the cluster's resolver usually tells its metrics; not among those that anybody declares.
+const METRICS: u16 = 9153;
+/// Stands for the internet: RFC 5737, never anybody's.
+const INTERNET: (&str, u16) = ("198.51.100.1", 443);
+
+/// One connection to try.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Try {
+    /// With whom.
+    pub to: Target,
+    /// What must come of it.
+    pub expect: Expect,
+}
+
+/// Whom to connect to, as a pod knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Target {
+    /// The API server, where every pod is told that it is.
+    ApiServer,
+    /// The resolver that every pod is told to use, on this port.
+    Resolver(u16),
+    /// A host and its port.
+    Server(String, u16),
+}
+
+/// What must come of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Expect {
+    /// The connection opens.
+    Open,
+    /// It does not.
+    Closed,
+}
+
+/// What came of all tries; the agent's termination message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Forbidden connections that did not open.
+    pub refused: i32,
+    /// Forbidden connections that opened.
+    pub opened: Vec<String>,
+    /// Allowed connections that did not open, and names without an address.
+    pub unreached: Vec<String>,
+}
+
+/// What is known of policies, and whether it is time to try them.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// What was found when these very policies were tried.
+    pub proof: Option<NetworkProof>,
+    /// Name of the Job that tries them, while there is one.
+    job: Option<String>,
+}
+
+/// Receivers of which the policies of the hospital allow the probe to send something, and which must not take it.
+pub fn receivers(tenant: &Tenant) -> Vec<(&str, i32)> {
+    let components = tenant.application.components.iter();
+    let ports =
+        components.flat_map(|component| component.ports.iter().map(|port| (component.name.as_str(), port.port)));
+    let database = tenant.database.iter().filter(|database| !matches!(database.mode, Mode::External(_)));
+    database.map(|database| (COMPONENT, database.port)).chain(ports).take(24).collect()
+}
+
+fn tries(tenant: &Tenant) -> Vec<Try> {
+    let (open, closed) = (|to| Try { to, expect: Expect::Open }, |to| Try { to, expect: Expect::Closed });
+    let server = |host: &str, port: u16| Target::Server(host.to_owned(), port);
+    let own = receivers(tenant).into_iter().filter_map(|(component, port)| {
+        let database = tenant.database.as_ref().filter(|_| component == COMPONENT);
+        let host = database.map_or_else(|| format!("{component}.{}.svc", tenant.namespace), |d| d.host.clone());
+        Some(closed(server(&host, u16::try_from(port).ok()?)))
+    });
+    let others = [
+        open(Target::Resolver(53)),
+        closed(Target::Resolver(METRICS)),
+        closed(Target::ApiServer),
+        closed(server(METADATA_ADDRESS, 80)),
+        closed(server(INTERNET.0, INTERNET.1)),
+    ];
+    others.into_iter().chain(own).collect()
+}
+
+/// Digest of policies, by name and digest, and of what is tried. Policies for the Jobs that ask during a release come and go
+/// with it.
+fn digest_of<'a>(tenant: &Tenant, policies: impl Iterator<Item = (&'a str, String)>) -> String {
+    let lasting = policies.filter(|(name, _)| !name.split('.').any(release::is_asker));
+    digest(&(tries(tenant), lasting.collect::<BTreeMap<_, _>>()))
+}
+
+/// As they are wanted.
+pub fn of_wanted(tenant: &Tenant, policies: &[Object]) -> String {
+    digest_of(tenant, policies.iter().map(|policy| (policy.at.name.as_str(), policy.digest())))
+}
+
+/// As they are in the cluster.
+pub fn of_observed(input: Input<'_>) -> String {
+    let all = input.observed.objects.iter().filter(|(at, _)| at.kind == kind::NETWORK_POLICY);
+    let digest = |live: &DynamicObject| live.annotations().get(names::DESIRED).cloned().unwrap_or_default();
+    digest_of(input.tenant, all.map(|(at, live)| (at.name.as_str(), digest(live))))
+}
+
+/// What is known of these policies.
+pub fn trial(input: Input<'_>, of: &str) -> Trial {
+    let tenant = input.tenant;
+    let before = tenant.status.network.proof.as_ref().filter(|proof| proof.of == of);
+    let job = format!("{PROBE}-{}", digest(&(of, before.map(|proof| &proof.at))));
+    let report = input.observed.report_of(&job).and_then(|report| {
+        let Report { refused, opened, unreached } = serde_json::from_str(&report.text).ok()?;
+        Some(NetworkProof { of: of.to_owned(), at: report.ended.to_rfc3339(), refused, opened, unreached })
+    });
+    let reported = report.is_some();
+    let proof = report.or_else(|| before.cloned());
+    let due = proof.as_ref().is_none_or(|proof| age(proof, tenant.now).is_none_or(|age| age >= interval(proof)));
+    // What has reported goes after that was written down.
+    let job = Some(job).filter(|_| reported || (due && release::serves(input)));
+    Trial { proof, job }
+}
+
+fn age(proof: &NetworkProof, now: DateTime<Utc>) -> Option<TimeDelta> {
+    DateTime::parse_from_rfc3339(&proof.at).ok().map(|at| now - at.to_utc())
+}
+
+fn interval(proof: &NetworkProof) -> TimeDelta {
+    let good = proof.opened.is_empty() && proof.unreached.is_empty() && proof.refused > 0;
+    if good { EVERY } else { AGAIN }
+}
+
+/// When time alone changes what is known.
+pub fn due(status: &NetworkStatus, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let proof = status.proof.as_ref()?;
+    let at = DateTime::parse_from_rfc3339(&proof.at).ok()?.to_utc();
+    [at + interval(proof), at + FRESH].into_iter().find(|moment| *moment > now)
+}
+
+/// The probe's own identity and its one allowed connection.
+pub fn contribute(tenant: &Tenant, shared: &mut Contributions) {
+    shared.identity(PROBE);
+    shared.resolution(tenant, PROBE);
+}
+
+impl Trial {
+    /// The Job that tries, while it is due.
+    pub fn render(&self, tenant: &Tenant) -> Option<Object> {
+        let name = self.job.as_ref()?;
+        // Plain strings and numbers always have a JSON form.
+        let word = |one| ["--try".to_owned(), serde_json::to_string(one).unwrap_or_default()];
+        let args = tries(tenant).iter().flat_map(word).collect();
+        let pod = Pod {
+            tenant,
+            capability: Network::NAME,
+            component: PROBE,
+            colour: None,
+            version: None,
+            init: Vec::new(),
+            main: agent(PROBE, &tenant.settings.agent_image, &["probe", "network"], args),
+            volumes: Vec::new(),
+            termination_seconds: 1,
+            restart_policy: "Never",
+            reports: true,
+            annotations: BTreeMap::new(),
+        };
+        Some(Object::new(kind::JOB, &job(pod, name, SECONDS, KEPT_SECONDS)))
+    }
+
+    /// What the last trial says of the policies in place.
+    pub fn assess(&self, now: DateTime<Utc>) -> Verdict {
+        let Some(proof) = &self.proof else {
+            let message = "policies are in place; whether they are enforced was not tried since they last changed";
+            return Verdict::unknown(Reason::NotTried, message);
+        };
+        let NetworkProof { refused, opened, unreached, at, .. } = proof;
+        if !opened.is_empty() {
+            let message = format!(
+                "the network plug-in does not enforce NetworkPolicies: nobody declared these connections of a probe, and they opened: {}",
+                opened.join(", ")
+            );
+            return Verdict::failed(Reason::NetworkOpen, message);
+        }
+        if age(proof, now).is_none_or(|age| age >= FRESH) {
+            let message = format!("that policies are enforced was last tried at {at}, which is too long ago");
+            return Verdict::unknown(Reason::NotTried, message);
+        }
+        if !unreached.is_empty() || *refused == 0 {
+            let message =
+                format!("the last trial proves nothing, because the probe could not reach {}", unreached.join(", "));
+            return Verdict::unknown(Reason::NotTried, message);
+        }
+        // Without the time, which changes every hour and is written beside it.
+        Verdict::proved(format!(
+            "all traffic is denied but the declared flows: a probe tried {refused} connections that nobody declared, and none opened"
+        ))
+    }
+}
+
+/// What a probe reports where policies are enforced: for plans without a cluster.
+pub fn report_of_enforced() -> Report {
+    Report { refused: 1, ..Report::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conditions::Proof;
+
+    fn at(minutes: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes)
+    }
+
+    fn found(refused: i32, opened: &[&str], unreached: &[&str]) -> NetworkProof {
+        let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        NetworkProof {
+            of: String::new(),
+            at: at(0).to_rfc3339(),
+            refused,
+            opened: all(opened),
+            unreached: all(unreached),
+        }
+    }
+
+    fn judged(proof: Option<NetworkProof>, minutes: i64) -> (Proof, Reason) {
+        let verdict = Trial { proof, job: None }.assess(at(minutes));
+        (verdict.proof, verdict.reason)
+    }
+
+    #[test]
+    fn only_a_fresh_trial_in_which_nothing_opened_and_the_allowed_did_proves_anything() {
+        let unknown = (Proof::Unknown, Reason::NotTried);
+        assert_eq!(judged(None, 0), unknown);
+        assert_eq!(judged(Some(found(7, &[], &[])), 119), (Proof::Proved, Reason::Proved));
+        assert_eq!(judged(Some(found(7, &[], &[])), 120), unknown);
+        assert_eq!(judged(Some(found(7, &[], &["the resolver on port 53"])), 1), unknown);
+        assert_eq!(judged(Some(found(0, &[], &[])), 1), unknown);
+        // What was open stays so until it is seen to be closed, however long ago that was.
+        for minutes in [1, 600] {
+            let open = found(6, &["the API server"], &["the resolver on port 53"]);
+            assert_eq!(judged(Some(open), minutes), (Proof::Failed, Reason::NetworkOpen));
+        }
+        assert_eq!(judged(Some(NetworkProof { at: "then".to_owned(), ..found(7, &[], &[]) }), 1), unknown);
+    }
+
+    #[test]
+    fn time_wakes_for_the_next_trial_and_for_the_end_of_the_last() {
+        let next = |proof: NetworkProof, minutes| {
+            due(&NetworkStatus { proof: Some(proof), ..NetworkStatus::default() }, at(minutes))
+        };
+        assert_eq!(next(found(7, &[], &[]), 1), Some(at(60)));
+        assert_eq!(next(found(7, &[], &[]), 60), Some(at(120)));
+        assert_eq!(next(found(7, &[], &[]), 120), None);
+        assert_eq!(next(found(7, &["x"], &[]), 0), Some(at(1)));
+        assert_eq!(due(&NetworkStatus::default(), at(0)), None);
+    }
+}
