@@ -121,13 +121,11 @@ impl GatewayAddress {
         if at.elapsed() < FRESH {
             return Ok(address);
         }
-        match tokio::time::timeout(PATIENCE, self.find()).await {
-            Ok(Ok(found)) => Ok(found),
-            Ok(Err(_)) | Err(_) => {
-                self.known = Some((Instant::now(), address));
-                Ok(address)
-            }
+        if let Ok(Ok(found)) = tokio::time::timeout(PATIENCE, self.find()).await {
+            return Ok(found);
         }
+        self.known = Some((Instant::now(), address));
+        Ok(address)
     }
 
     async fn find(&mut self) -> Result<SocketAddr> {
