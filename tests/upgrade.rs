@@ -79,7 +79,7 @@ impl Hospital {
         for number in 0..24 {
             self.now = now() + TimeDelta::minutes(number);
             let pass = self.plan(settings);
-            apply(&pass.desired, &mut self.observed, jobs);
+            apply(&pass.desired, &mut self.observed, jobs, self.now);
             let status = report::planned(&self.tenant, &pass, &self.observed, None, None);
             let quiet = self.changes(settings).is_empty();
             if quiet && self.tenant.status.as_ref() == Some(&status) {

@@ -40,8 +40,7 @@ pub fn settle(start: &HospitalTenant, observed: &mut Observed, jobs: Jobs) -> Re
         let inputs = inputs(tenant.clone());
         let inputs = Inputs { now: inputs.now + TimeDelta::minutes(number.into()), ..inputs };
         let pass = pass::plan(&inputs, observed)?;
-        apply(&pass.desired, observed, jobs);
-        observed.reports.extend(reports(&pass.desired, inputs.now));
+        apply(&pass.desired, observed, jobs, inputs.now);
         let status = report::planned(&tenant, &pass, observed, None, None);
         let quiet = pass.desired.iter().all(|desired| difference(desired, observed).is_none());
         if quiet && tenant.status.as_ref() == Some(&status) {
@@ -53,7 +52,8 @@ pub fn settle(start: &HospitalTenant, observed: &mut Observed, jobs: Jobs) -> Re
 }
 
 /// Makes everything exist as wanted, with the status that its controller would write, and prunes the rest.
-pub fn apply(desired: &[Desired], observed: &mut Observed, jobs: Jobs) {
+pub fn apply(desired: &[Desired], observed: &mut Observed, jobs: Jobs, now: DateTime<Utc>) {
+    observed.reports.extend(reports(desired, now));
     let wanted: Vec<&Ref> = desired.iter().map(Desired::at).collect();
     observed.objects.retain(|at, live| {
         let retained = super::label(live, names::RETAIN).is_some();

@@ -184,10 +184,15 @@ fn is_complete(layout: &Layout, ports: Ports) -> bool {
     fs::read_to_string(layout.complete()).is_ok_and(|found| found == signature(ports)) && network::exists()
 }
 
-/// Starts again what has ended, and tells whether the cluster works then.
+/// Starts again what has ended, and tells whether the cluster works then. Where nothing runs any more, as after a restart of
+/// the machine, the pods and their mounts have gone too: such a cluster does not come back.
 fn revive(layout: &Layout) -> bool {
-    let dead = plane::daemons().into_iter().filter(|name| !process::is_running(layout, name));
-    let revived = dead.map(|name| {
+    let (running, dead): (Vec<_>, Vec<_>) =
+        plane::daemons().into_iter().partition(|name| process::is_running(layout, name));
+    if running.is_empty() {
+        return false;
+    }
+    let revived = dead.into_iter().map(|name| {
         progress::say(format!("{name} has ended; starting it again"));
         process::revive(layout, &name)
     });

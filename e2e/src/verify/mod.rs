@@ -38,15 +38,23 @@ pub async fn run(site: Site, only: Option<&str>, full: bool) -> Result<()> {
     }
     if wanted("scenarios") {
         let started = Instant::now();
-        let result = scenarios::run(site.clone(), None, full).await;
+        // What somebody did to a cluster before would be part of the result.
+        let result = match remove_cluster(&site).await {
+            Ok(()) => scenarios::run(site.clone(), None, full).await,
+            Err(error) => Err(error),
+        };
         rows.push(row("scenarios on two nodes", started, result));
-        let local = site.is_local();
-        let down = tokio::task::spawn_blocking(move || if local { cluster::down() } else { Ok(()) }).await?;
-        if let Err(error) = down {
+        if let Err(error) = remove_cluster(&site).await {
             rows.push(row("removing the cluster", Instant::now(), Err(error)));
         }
     }
     finish(&rows)
+}
+
+/// Only ours: a cluster that was selected by its kubeconfig stays.
+async fn remove_cluster(site: &Site) -> Result<()> {
+    let local = site.is_local();
+    tokio::task::spawn_blocking(move || if local { cluster::down() } else { Ok(()) }).await?
 }
 
 fn row(name: &str, started: Instant, result: Result<Count>) -> Row {

@@ -45,8 +45,8 @@ impl Capability for Network {
     fn render(plan: &Plan, input: Input<'_>, shared: &Contributions) -> Vec<Desired> {
         let policies = policies(plan, input.tenant, shared);
         let trial = proof::trial(input, &proof::of_wanted(input.tenant, &policies));
-        let trial = trial.render(input.tenant).filter(|_| !plan.off);
-        policies.into_iter().chain(trial).map(Desired::Apply).collect()
+        let trial = trial.render(input).filter(|_| !plan.off);
+        policies.into_iter().map(Desired::Apply).chain(trial).collect()
     }
 
     fn record(plan: &Plan, input: Input<'_>, shared: &Contributions, status: &mut HospitalTenantStatus) {

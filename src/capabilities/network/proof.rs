@@ -22,7 +22,7 @@ use crate::{
     },
     conditions::{Reason, Verdict},
     names,
-    objects::{Object, digest, kind},
+    objects::{Desired, Object, digest, kind},
     tenant::{
         Tenant,
         database::{COMPONENT, Mode},
@@ -184,8 +184,8 @@ pub fn contribute(tenant: &Tenant, shared: &mut Contributions) {
 
 impl Trial {
     /// The Job that tries, while it is due.
-    pub fn render(&self, tenant: &Tenant) -> Option<Object> {
-        let name = self.job.as_ref()?;
+    pub fn render(&self, input: Input<'_>) -> Option<Desired> {
+        let (name, tenant) = (self.job.as_ref()?, input.tenant);
         // Plain strings and numbers always have a JSON form.
         let word = |one| ["--try".to_owned(), serde_json::to_string(one).unwrap_or_default()];
         let args = tries(tenant).iter().flat_map(word).collect();
@@ -203,7 +203,10 @@ impl Trial {
             reports: true,
             annotations: BTreeMap::new(),
         };
-        Some(Object::new(kind::JOB, &job(pod, name, SECONDS, KEPT_SECONDS)))
+        let job = Object::new(kind::JOB, &job(pod, name, SECONDS, KEPT_SECONDS));
+        // The template of a Job cannot change: one that is there stays as it is.
+        let there = input.observed.objects.contains_key(&job.at);
+        Some(if there { Desired::Keep(job.at) } else { Desired::Apply(job) })
     }
 
     /// What the last trial says of the policies in place.
