@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use e2e::kubelets::{self, THEN};
 use futures::StreamExt;
 use his_operator::{
     names,
@@ -15,18 +16,15 @@ use his_operator::{
         kind::{DEPLOYMENT, HTTP_ROUTE, JOB, RESOURCE_QUOTA, STATEFUL_SET},
     },
 };
-use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{ListParams, Patch, PatchParams},
     core::DynamicObject,
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::{Value, json};
 
 const KINDS: [Kind; 5] = [STATEFUL_SET, DEPLOYMENT, JOB, HTTP_ROUTE, RESOURCE_QUOTA];
-/// When everything happened; a fixed time, so that the same state is the same status.
-const THEN: &str = "2026-01-01T00:00:00Z";
 
 /// How a lifecycle job ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,20 +122,14 @@ impl Actor {
                 "observedGeneration": generation, "replicas": 1, "readyReplicas": 1, "currentReplicas": 1, "updatedReplicas": 1,
                 "currentRevision": format!("revision-{generation}"), "updateRevision": format!("revision-{generation}"),
             })),
-            "Deployment" if fate.deployments => {
-                let wanted = &object.data["spec"]["replicas"];
-                Some(json!({
-                    "observedGeneration": generation, "replicas": wanted, "readyReplicas": wanted,
-                    "updatedReplicas": wanted, "availableReplicas": wanted,
-                }))
-            }
+            "Deployment" if fate.deployments => Some(kubelets::deployment(&object)),
             "Job" => job(&object, fate.jobs),
-            "HTTPRoute" if fate.routes => route(&object, generation),
+            "HTTPRoute" if fate.routes => kubelets::route(&object),
             "ResourceQuota" => quota(&object),
             _ => None,
         };
         if status.is_some() && kind == JOB && fate.jobs == Jobs::Succeed {
-            self.report(&object).await;
+            kubelets::report(&self.client, &object).await.unwrap();
         }
         if let Some(status) = status {
             let patch = json!({ "metadata": { "uid": object.uid() }, "status": status });
@@ -151,81 +143,19 @@ impl Actor {
     }
 }
 
-impl Actor {
-    /// The pod of a network probe that found every policy enforced.
-    async fn report(&self, job: &DynamicObject) {
-        let (name, template) = (job.name_any(), &job.data["spec"]["template"]);
-        if !name.starts_with("network-probe-") {
-            return;
-        }
-        let owner =
-            json!({ "apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job.uid(), "controller": true });
-        let mut pod = json!({ "metadata": template["metadata"], "spec": template["spec"] });
-        pod["metadata"]["name"] = name.clone().into();
-        pod["metadata"]["ownerReferences"] = json!([owner]);
-        let pods = Api::<Pod>::namespaced(self.client.clone(), &job.namespace().unwrap());
-        let pod: Pod = serde_json::from_value(pod).unwrap();
-        // The quota must be known, and the identity made.
-        for _ in 0..100 {
-            match pods.create(&PostParams::default(), &pod).await {
-                Err(kube::Error::Api(error)) if error.code == 403 => {
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                }
-                _ => break,
-            }
-        }
-        let report = json!({ "refused": 7, "opened": [], "unreached": [] }).to_string();
-        let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        let ended = json!({ "exitCode": 0, "message": report, "startedAt": now, "finishedAt": now });
-        let container = json!({
-            "name": "network-probe", "image": "x", "imageID": "x", "ready": false, "restartCount": 0,
-            "state": { "terminated": ended },
-        });
-        let patch = json!({ "status": { "phase": "Succeeded", "containerStatuses": [container] } });
-        let written = pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
-        if let Err(kube::Error::Api(error)) = written {
-            eprintln!("actor: the report of {name}: {}", error.message);
-        }
-    }
-}
-
-fn condition(kind: &str, reason: &str) -> Value {
-    json!({ "type": kind, "status": "True", "reason": reason, "message": "", "lastTransitionTime": THEN, "lastProbeTime": THEN })
-}
-
 fn job(object: &DynamicObject, fate: Jobs) -> Option<Value> {
-    if object.data["status"]["conditions"].as_array().is_some_and(|conditions| !conditions.is_empty()) {
-        return None;
-    }
-    let ended = json!({ "startTime": THEN, "ready": 0, "terminating": 0, "uncountedTerminatedPods": {} });
-    let more = match fate {
+    let done = kubelets::succeeded(object)?;
+    Some(match fate {
+        Jobs::Succeed => done,
         Jobs::Run => json!({ "startTime": THEN, "active": 1, "ready": 1 }),
-        Jobs::Succeed => json!({
-            "completionTime": THEN, "succeeded": 1,
-            "conditions": [condition("SuccessCriteriaMet", "CompletionsReached"), condition("Complete", "CompletionsReached")],
-        }),
         Jobs::Fail => json!({
-            "failed": 1,
-            "conditions": [condition("FailureTarget", "BackoffLimitExceeded"), condition("Failed", "BackoffLimitExceeded")],
+            "startTime": THEN, "active": 0, "ready": 0, "terminating": 0, "failed": 1, "uncountedTerminatedPods": {},
+            "conditions": [
+                kubelets::condition("FailureTarget", "BackoffLimitExceeded"),
+                kubelets::condition("Failed", "BackoffLimitExceeded"),
+            ],
         }),
-    };
-    let mut status = if fate == Jobs::Run { json!({}) } else { ended };
-    if fate != Jobs::Run {
-        status["active"] = Value::from(0);
-    }
-    crate::support::merge(&mut status, more);
-    Some(status)
-}
-
-fn route(object: &DynamicObject, generation: i64) -> Option<Value> {
-    let parent = object.data["spec"]["parentRefs"].get(0)?;
-    let condition = |kind: &str| json!({ "type": kind, "status": "True", "reason": kind, "message": "", "observedGeneration": generation, "lastTransitionTime": THEN });
-    let parent = json!({
-        "parentRef": parent,
-        "controllerName": "example.org/gateway",
-        "conditions": [condition("Accepted"), condition("ResolvedRefs")],
-    });
-    Some(json!({ "parents": [parent] }))
+    })
 }
 
 fn quota(object: &DynamicObject) -> Option<Value> {
