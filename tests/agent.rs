@@ -292,7 +292,7 @@ fn gate(port: u16, rounds: &str) -> Output {
     let check = format!(
         r#"{{"host":"127.0.0.1","port":{port},"authority":"st-elsewhere.example.org","ask":{{"http":{{"path":"/ready"}}}},"timeoutSeconds":3}}"#
     );
-    agent(&["gate", "--check", &check, "--rounds", rounds])
+    agent(&["gate", "--check", &check, "--rounds", rounds, "--patience", "0"])
 }
 
 #[test]
@@ -315,6 +315,27 @@ fn a_gate_that_stays_closed_says_who_did_not_pass_and_nothing_of_the_answer() {
     );
     let output = agent(&["gate", "--check", "{}"]);
     assert_eq!(output.status.code(), Some(2), "a check that is none is wrong usage");
+}
+
+#[test]
+fn a_gate_waits_for_a_service_that_leads_nowhere_yet() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let nowhere = |patience: &str| {
+        let check = format!(r#"{{"host":"127.0.0.1","port":{port},"authority":"x","ask":"tcp","timeoutSeconds":1}}"#);
+        agent(&["gate", "--check", &check, "--passes", "1", "--rounds", "1", "--patience", patience])
+    };
+    let output = nowhere("1");
+    assert_eq!(output.status.code(), Some(1), "it does not wait for ever");
+    let rounds = String::from_utf8_lossy(&output.stdout).lines().count();
+    assert!(rounds > 1, "one round was all, although nobody took a connection: {}", complaint(&output));
+    let server = thread::spawn(move || {
+        thread::sleep(std::time::Duration::from_millis(1500));
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap().accept().unwrap();
+    });
+    assert_eq!(nowhere("30").status.code(), Some(0));
+    server.join().unwrap();
 }
 
 const BLUE: &str = "200 OK\r\nhis-colour: blue";

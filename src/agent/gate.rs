@@ -1,10 +1,10 @@
 //! Asks the pods of a release, before users do.
 //!
-//! Guarantees: succeeds only when every check has passed so many times in a row; the whole takes a bounded number of tries.
+//! Guarantees: succeeds only when every check has passed so many times in a row; the whole takes a bounded time.
 
 use std::{
     io::{self, Write},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::Args;
@@ -27,6 +27,10 @@ pub struct Gate {
     /// Rounds after which it has failed.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
+    /// Seconds during which rounds in which nobody takes a connection do not count: pods that are ready are reached through
+    /// their Service only when every node knows of them, and a node that had lost the API server takes its time.
+    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    patience: u64,
 }
 
 /// Why the gate stays closed.
@@ -57,6 +61,12 @@ pub enum Failure {
     },
 }
 
+impl Failure {
+    fn is_unreached(&self) -> bool {
+        matches!(self, Self::Closed { failure: ask::Failure::Connect { .. }, .. })
+    }
+}
+
 pub(super) fn parse(text: &str) -> Result<Check, serde_json::Error> {
     serde_json::from_str(text)
 }
@@ -69,9 +79,10 @@ impl Gate {
     }
 
     async fn rounds(&self) -> Result<(), Failure> {
-        let mut passed = 0;
+        let (mut passed, mut counted) = (0, 0);
         let mut last = Failure::TooFew { rounds: self.rounds, passes: self.passes };
-        for round in 1..=self.rounds {
+        let patient_until = Instant::now() + Duration::from_secs(self.patience);
+        for round in 1_u64.. {
             match self.round().await {
                 Ok(()) => passed += 1,
                 Err(failure) => {
@@ -84,9 +95,12 @@ impl Gate {
             if passed >= self.passes {
                 return Ok(());
             }
-            if round < self.rounds {
-                tokio::time::sleep(PAUSE).await;
+            let unreached = passed == 0 && last.is_unreached() && Instant::now() < patient_until;
+            counted += u32::from(!unreached);
+            if counted >= self.rounds {
+                break;
             }
+            tokio::time::sleep(PAUSE).await;
         }
         Err(last)
     }
