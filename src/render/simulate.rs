@@ -114,7 +114,9 @@ pub fn simulate(inputs: &Inputs, observed: &Observed, first_step: bool) -> Resul
 fn move_on(inputs: &mut Inputs, pass: &pass::Pass, observed: &Observed) -> bool {
     let tenant = Arc::make_mut(&mut inputs.tenant);
     let status = report::planned(tenant, pass, observed, None, None);
-    let before = tenant.status.replace(status).map(|status| status.release).unwrap_or_default();
+    let proved = status.network.proof.is_some();
+    let last = tenant.status.replace(status).unwrap_or_default();
+    let (before, proves) = (last.release, proved && last.network.proof.is_none());
     let after = tenant.status.as_ref().map(|status| status.release.clone()).unwrap_or_default();
     let due = release::due(&pass.tenant, &after).filter(|_| before == after);
     let waits =
@@ -122,7 +124,7 @@ fn move_on(inputs: &mut Inputs, pass: &pass::Pass, observed: &Observed) -> bool 
     if let (true, Some(due)) = (waits, due) {
         inputs.now = due;
     }
-    before != after || waits
+    before != after || waits || proves
 }
 
 fn outcome(inputs: &Inputs, mut entries: Vec<Entry>, provided: Vec<String>, end: (pass::Pass, &Observed)) -> Outcome {

@@ -89,10 +89,18 @@ fn stages(name: &str, database: &str, spec: &DatabaseSpec) -> Vec<Set> {
     let starting = settle(&tenant, &mut fresh, Jobs::Running).unwrap();
     let new = set("new", &starting, &without_jobs(&fresh));
     let serving = settle(&tenant, &mut observed, Jobs::Succeeded).unwrap();
-    let serves = set("serving", &serving, &observed);
+    // With the Job that tries the network.
+    let mut untried = serving.clone();
+    untried.status.as_mut().unwrap().network.proof = None;
+    let serves = set("serving", &untried, &observed);
+    assert!(serves.objects.iter().any(is_trial), "no trial of the network is rendered");
     let mut upgrade = serving;
     upgrade.spec.application.version = next.version;
     vec![new, serves, set("migrating", &upgrade, &observed)]
+}
+
+fn is_trial(object: &Value) -> bool {
+    object["kind"] == "Job" && object["metadata"]["name"].as_str().unwrap().starts_with("network-probe-")
 }
 
 /// Secrets that people make.

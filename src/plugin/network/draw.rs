@@ -8,6 +8,8 @@ use crate::capabilities::network::graph::is_component;
 
 /// Pixels of one letter of the picture's font.
 const LETTER: usize = 7;
+/// In a label, which is smaller.
+const SMALL_LETTER: usize = 6;
 const HEIGHT: usize = 28;
 const GAP: usize = 26;
 const BETWEEN: usize = 190;
@@ -120,9 +122,13 @@ fn arrow(from: Place, to: Place, label: &str) -> String {
     let (height, goal) = if from.top == to.top && !forward { (height - 8, goal + 8) } else { (height, goal) };
     // Where the curve is halfway.
     let (x, y) = ((start + 3 * out + 3 * bend + end) / 8, usize::midpoint(height, goal));
+    let width = SMALL_LETTER * label.chars().count() + 4;
     format!(
         "<path d=\"M{start} {height}C{out} {height} {bend} {goal} {end} {goal}\" fill=\"none\" stroke=\"#57606a\" marker-end=\"url(#head)\"/>\n\
-         <text x=\"{x}\" y=\"{}\" text-anchor=\"middle\" font-size=\"10\" fill=\"#57606a\" stroke=\"#ffffff\" stroke-width=\"3\" paint-order=\"stroke\">{}</text>\n",
+         <rect x=\"{}\" y=\"{}\" width=\"{width}\" height=\"12\" fill=\"#ffffff\"/>\n\
+         <text x=\"{x}\" y=\"{}\" text-anchor=\"middle\" font-size=\"10\" fill=\"#57606a\">{}</text>\n",
+        x.saturating_sub(width / 2),
+        y.saturating_sub(6),
         y + 3,
         escaped(label)
     )
