@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Affinity, Capabilities, Container as K8sContainer, ContainerPort, EmptyDirVolumeSource, EnvVar, Lifecycle,
-        LifecycleHandler, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-        ResourceRequirements, SeccompProfile, SecurityContext, SleepAction, TopologySpreadConstraint, Volume,
+        Affinity, Capabilities, Container as K8sContainer, ContainerPort, EmptyDirVolumeSource, EnvVar, ExecAction,
+        Lifecycle, LifecycleHandler, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec,
+        Probe, ResourceRequirements, SeccompProfile, SecurityContext, SleepAction, TopologySpreadConstraint, Volume,
         VolumeMount, WeightedPodAffinityTerm,
     },
     apimachinery::pkg::{
@@ -131,6 +131,34 @@ fn with_disk_for(mut container: K8sContainer, volumes: &[Volume]) -> K8sContaine
     container
 }
 
+/// What happens before a container is asked to end.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum PreStop {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// It waits until proxies have noticed that nobody is to be led to it.
+    Wait,
+    /// A program of its own returns.
+    Run(Vec<String>),
+}
+
+impl PreStop {
+    fn build(self) -> Option<Lifecycle> {
+        let handler = match self {
+            Self::Nothing => return None,
+            Self::Wait => LifecycleHandler {
+                sleep: Some(SleepAction { seconds: PRE_STOP_SECONDS }),
+                ..LifecycleHandler::default()
+            },
+            Self::Run(command) => {
+                LifecycleHandler { exec: Some(ExecAction { command: Some(command) }), ..LifecycleHandler::default() }
+            }
+        };
+        Some(Lifecycle { pre_stop: Some(handler), ..Lifecycle::default() })
+    }
+}
+
 /// What differs between containers.
 #[derive(Clone, Debug, Default)]
 pub struct Container {
@@ -152,8 +180,8 @@ pub struct Container {
     pub probes: [Option<Probe>; 3],
     /// Resources; what is absent becomes the smallest.
     pub resources: Resources,
-    /// Serves connections: waits before it stops, until proxies have noticed.
-    pub drains: bool,
+    /// What happens before it is asked to end.
+    pub pre_stop: PreStop,
     /// Root file system is writable, by a stated exception.
     pub writable_root: bool,
 }
@@ -169,7 +197,6 @@ impl Container {
             ..ContainerPort::default()
         };
         let tmp = mount(SCRATCH, "/tmp", None, false);
-        let drain = LifecycleHandler { sleep: Some(SleepAction { seconds: PRE_STOP_SECONDS }), ..Default::default() };
         K8sContainer {
             name: self.name,
             image: Some(self.image),
@@ -183,7 +210,7 @@ impl Container {
             readiness_probe,
             liveness_probe,
             resources: Some(requirements(&self.resources)),
-            lifecycle: self.drains.then(|| Lifecycle { pre_stop: Some(drain), ..Lifecycle::default() }),
+            lifecycle: self.pre_stop.build(),
             security_context: Some(container_security(self.writable_root)),
             ..K8sContainer::default()
         }

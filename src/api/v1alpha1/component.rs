@@ -43,6 +43,7 @@ pub enum Strategy {
     validation = Rule::new("!(has(self.strategy) && self.strategy == 'atomic' && (!has(self.ports) || size(self.ports) == 0 || (has(self.singleton) && self.singleton)))").message("atomic needs ports to lead users to, and two sets of pods at once: remove strategy from a component without ports and from a singleton").field_path(".strategy"),
     validation = Rule::new("!(has(self.strategy) && self.strategy == 'rolling' && has(self.singleton) && self.singleton)").message("a singleton never runs twice at once: remove strategy").field_path(".strategy"),
     validation = Rule::new("self.role != 'scheduler' || (has(self.singleton) && self.singleton)").message("a scheduler must say singleton: true, otherwise jobs would start twice").field_path(".singleton"),
+    validation = Rule::new("!(has(self.drain) && has(self.ports) && size(self.ports) > 0)").message("drain is for a component that nobody is led to, and one with ports waits by itself until nobody is: remove drain or ports").field_path(".drain"),
     validation = Rule::new("!has(self.routes) || size(self.routes) == 0 || (has(self.ports) && size(self.ports) > 0)").message("a component with routes needs the port they lead to: declare it in ports").field_path(".ports")
 )]
 pub struct Component {
@@ -100,7 +101,11 @@ pub struct Component {
     /// Compute resources. Absent: 100m to 1 CPU and 256Mi of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// Seconds that it may take to end after it was asked to. Absent: 30.
+    /// How it finishes what it has begun before it is asked to end. Absent: with ports, it waits until nobody is led to it any
+    /// more; without, it is asked at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
+    /// Seconds that it may take to end after it was asked to, its drain included. Absent: 30.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub termination_seconds: Option<i64>,
@@ -108,6 +113,17 @@ pub struct Component {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["rule"]))]
     pub exceptions: Vec<Exception>,
+}
+
+/// What a worker or scheduler does before it is asked to end: when its version changes, or its node is emptied.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct Drain {
+    /// Program and arguments that stop it from taking more work, and return when the work at hand is done. They run in its
+    /// container; no shell is added and no expression replaced. The signal follows, also where they fail.
+    #[schemars(length(min = 1, max = 32), inner(length(max = 1000)))]
+    pub command: Vec<String>,
 }
 
 /// Number of pods.

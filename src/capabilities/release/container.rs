@@ -52,8 +52,8 @@ pub fn templates_name(program: &Program) -> String {
     format!("{}-files-{}", program.name, digest(&templates(program)))
 }
 
-/// Containers and volumes of a program; `drains` if it serves connections.
-pub fn contents(agent_image: &str, program: &Program, drains: bool) -> Contents {
+/// Containers and volumes of a program.
+pub fn contents(agent_image: &str, program: &Program) -> Contents {
     let probes = [
         (startup(&program.probes), Timing { period: 2, failures: 150 }),
         (program.probes.readiness.clone(), Timing { period: 10, failures: 3 }),
@@ -71,7 +71,7 @@ pub fn contents(agent_image: &str, program: &Program, drains: bool) -> Contents 
         mounts: mounts(program, needs_agent),
         probes,
         resources: program.resources.clone(),
-        drains,
+        pre_stop: program.pre_stop.clone(),
         writable_root: program.writable_root,
     };
     let prepare = !program.files.is_empty() || needs_agent;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     api::v1alpha1::{Component, EnvVar, Exception, File, Port, Probes, Resources, SecurityRule, Step, WritablePath},
-    capabilities::amounts,
+    capabilities::{amounts, pod::PreStop},
     conditions::{Reason, Rejection},
     tenant::{
         Tenant,
@@ -39,6 +39,8 @@ pub struct Program {
     pub ports: Vec<Port>,
     /// Probes.
     pub probes: Probes,
+    /// What happens before it is asked to end.
+    pub pre_stop: PreStop,
     /// Secret with the CA of the database; absent where no text names the database.
     pub database_ca: Option<String>,
 }
@@ -116,6 +118,15 @@ pub fn step_uses(tenant: &Tenant, step: &Step, group: &str) -> bool {
     Source::step("", step).uses(tenant, group)
 }
 
+/// Whom users and others are led to waits until they are not; the rest finishes its work in its own way.
+fn pre_stop(component: &Component) -> PreStop {
+    match &component.drain {
+        _ if !component.ports.is_empty() => PreStop::Wait,
+        Some(drain) => PreStop::Run(drain.command.clone()),
+        None => PreStop::Nothing,
+    }
+}
+
 /// The program of a component.
 pub fn of_component(tenant: &Tenant, component: &Component) -> Result<Program, Rejection> {
     let source = Source::component(component);
@@ -134,6 +145,7 @@ pub fn of_component(tenant: &Tenant, component: &Component) -> Result<Program, R
         resources,
         ports: component.ports.clone(),
         probes: component.probes.clone().unwrap_or_default(),
+        pre_stop: pre_stop(component),
         ..program
     })
 }
@@ -179,6 +191,7 @@ fn program(tenant: &Tenant, source: &Source<'_>) -> Result<Program, Rejection> {
         writable_root: excepted(source.exceptions, SecurityRule::WritableRoot),
         ports: Vec::new(),
         probes: Probes::default(),
+        pre_stop: PreStop::Nothing,
         database_ca: tenant
             .database
             .as_ref()

@@ -155,7 +155,7 @@ impl Place<'_> {
 
     fn pods_of(&self, agent: &str, version: &str) -> PodTemplateSpec {
         let component = &self.part.component;
-        let contents = container::contents(agent, &self.part.program, !component.ports.is_empty());
+        let contents = container::contents(agent, &self.part.program);
         let pod = Pod {
             tenant: self.tenant,
             capability: Release::NAME,
@@ -215,7 +215,7 @@ pub fn files(tenant: &Tenant, program: &Program) -> Option<Object> {
 
 /// Runs once: no retry, no second pod. Its exit code is the verdict.
 pub fn step(tenant: &Tenant, name: &str, program: &Program, timeout: i64) -> Object {
-    let contents = container::contents(&tenant.settings.agent_image, program, false);
+    let contents = container::contents(&tenant.settings.agent_image, program);
     Errand { name, component: &program.name, contents, seconds: timeout, reports: false, harmless: false }.job(tenant)
 }
 

@@ -15,6 +15,8 @@ use hyper::{Request, StatusCode, body::Bytes, client::conn::http1::SendRequest, 
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 
+use super::socket;
+
 const PATIENCE: Duration = Duration::from_secs(15);
 const LARGEST_ANSWER: usize = 1 << 10;
 /// Between two requests of one user.
@@ -23,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const TOLD: usize = 5;
 
 /// How a user behaves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum User {
     /// One connection for as long as it stays open.
     KeepsAlive,
@@ -31,15 +33,27 @@ enum User {
     Fresh,
     /// Requests that take two seconds.
     Slow,
+    /// A WebSocket for as long as it stays open.
+    Socket,
 }
 
-const USERS: [User; 6] = [User::KeepsAlive, User::KeepsAlive, User::KeepsAlive, User::Fresh, User::Fresh, User::Slow];
+const USERS: [User; 8] = [
+    User::KeepsAlive,
+    User::KeepsAlive,
+    User::KeepsAlive,
+    User::Fresh,
+    User::Fresh,
+    User::Slow,
+    User::Socket,
+    User::Socket,
+];
 
 /// One answered request.
 #[derive(Clone, Debug)]
 struct Answer {
     sent: Instant,
     version: String,
+    user: User,
 }
 
 /// A request without a good answer.
@@ -91,14 +105,17 @@ impl Load {
         for user in USERS {
             let (door, stop, seen) = (door.clone(), Arc::clone(&stop), Arc::clone(&seen));
             users.spawn(async move {
-                let mut connection = None;
+                let (mut connection, mut socket) = (None, None);
                 while !stop.load(Ordering::Relaxed) && seen.sent.fetch_add(1, Ordering::Relaxed) < most {
                     let sent = Instant::now();
-                    let answer = timeout(PATIENCE, ask(&door, user, &mut connection)).await;
+                    let answer = match user {
+                        User::Socket => timeout(PATIENCE, socket::ask(&door, &mut socket)).await,
+                        _ => timeout(PATIENCE, ask(&door, user, &mut connection)).await,
+                    };
                     match answer.context("no answer").and_then(|answer| answer) {
-                        Ok(version) => locked(&seen.answers).push(Answer { sent, version }),
+                        Ok(version) => locked(&seen.answers).push(Answer { sent, version, user }),
                         Err(error) => {
-                            connection = None;
+                            (connection, socket) = (None, None);
                             locked(&seen.failures).push(Failure { sent, why: format!("{user:?}: {error:#}") });
                         }
                     }
@@ -161,10 +178,12 @@ impl Report {
         versions
     }
 
-    /// From the first request that the new version answered to the last one that the old version did.
+    /// From the first request that the new version answered to the last one that the old version did. Without WebSockets:
+    /// an open one stays with the pod that it was opened to, until that drains.
     pub fn mixed(&self, old: &str, new: &str) -> Duration {
         let of = |version: &str| -> Vec<Instant> {
-            self.answers.iter().filter(|answer| answer.version == version).map(|answer| answer.sent).collect()
+            let routed = self.answers.iter().filter(|answer| answer.user != User::Socket);
+            routed.filter(|answer| answer.version == version).map(|answer| answer.sent).collect()
         };
         match (of(new).into_iter().min(), of(old).into_iter().max()) {
             (Some(first), Some(last)) => last.saturating_duration_since(first),

@@ -4,6 +4,8 @@
 pub mod compare;
 pub mod disturbed;
 mod load;
+mod socket;
+mod workers;
 
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use crate::demo::{
     resources::{applications, apply, condition, is_true, set, tenants},
 };
 use load::{Door, Load, Report};
+use workers::Background;
 
 const APPLICATION: &str = include_str!("application.yaml");
 const SERVER: &str = include_str!("server.py");
@@ -28,9 +31,11 @@ const RELEASES_IN_FULL: usize = 20;
 const MOST: u64 = 20_000;
 
 /// Ways to fail: part of the version's name, and the reason that the condition must give.
-const FAILURES: [(&str, &str); 6] = [
+const FAILURES: [(&str, &str); 8] = [
     ("migration-fails", "MigrationFailed"),
     ("migration-hangs", "MigrationFailed"),
+    ("migration-needs-too-much-memory", "MigrationFailed"),
+    ("needs-too-much-memory", "RolledBack"),
     ("crashes", "RolledBack"),
     ("never-ready", "RolledBack"),
     ("fails-its-gate", "GateFailed"),
@@ -56,6 +61,7 @@ pub async fn releases(theatre: &Theatre) -> Result<String> {
     let count = if theatre.full { RELEASES_IN_FULL } else { RELEASES };
     let versions: Vec<String> = (0..=count).map(|number| format!("v{number}")).collect();
     let stand = Stand::open(theatre, "releases", &versions).await?;
+    let background = Background::watch(&stand.hospital);
     let (mut mixed, mut sent, mut probed) = (Vec::new(), 0, Vec::new());
     for pair in versions.windows(2) {
         let [old, new] = pair else { continue };
@@ -68,11 +74,12 @@ pub async fn releases(theatre: &Theatre) -> Result<String> {
         probed.push(stand.evidence(new).await?);
         mixed.push(report.mixed(old, new));
     }
+    let workers = background.end(count)?;
     stand.close(theatre).await?;
     mixed.sort_unstable();
     let at = |share: usize| mixed.get((mixed.len() * share / 100).min(mixed.len() - 1)).copied().unwrap_or_default();
     Ok(format!(
-        "{count} releases, 0 of {sent} requests failed, no other version answered; both versions answered for {:.0?} (p50), {:.0?} (p99); status says: 0 of {} requests of its own failed, {} ms with both versions at the most",
+        "{count} releases, 0 of {sent} requests failed, no other version answered; both versions answered for {:.0?} (p50), {:.0?} (p99); status says: 0 of {} requests of its own failed, {} ms with both versions at the most; {workers} workers ended between two jobs, never two schedulers",
         at(50),
         at(99),
         probed.iter().map(|(requests, _)| requests).sum::<i64>(),
