@@ -28,9 +28,9 @@ mod reach;
 #[path = "invariants/world.rs"]
 mod world;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use his_operator::{api::v1alpha1::Component, objects::Observed, reconcile::pass};
+use his_operator::{api::v1alpha1::Component, conditions::Proof, names, objects::Observed, reconcile::pass};
 use proptest::{
     prelude::*,
     test_runner::{Config, RngSeed},
@@ -133,6 +133,31 @@ fn shipped_applications_keep_every_rule() {
     for name in ["gnu-health", "care"] {
         for world in states(&Hospital::shipped(name)) {
             assert_eq!(judge(&world), Ok(()), "{name}");
+        }
+    }
+}
+
+/// A network is called isolated only if the policies that are there are the very ones that were tried.
+#[test]
+fn isolation_is_claimed_only_for_the_policies_that_were_tried() {
+    for hospital in [Hospital::shipped("gnu-health"), Hospital::fixture()] {
+        let mut observed = hospital.observed();
+        let tenant = settle(&hospital.tenant, &mut observed, Jobs::Succeeded).unwrap();
+        let claimed = |observed: &Observed| {
+            let pass = pass::plan(&inputs(tenant.clone()), observed).unwrap();
+            let verdicts = pass.assess(observed);
+            let found = verdicts.iter().find(|(condition, _)| *condition == "NetworkIsolated").unwrap();
+            found.1.proof == Proof::Proved
+        };
+        assert!(claimed(&observed));
+        let policies: Vec<_> = observed.objects.keys().filter(|at| at.kind.kind == "NetworkPolicy").cloned().collect();
+        for at in policies {
+            let mut without = observed.clone();
+            let mut live = without.objects.remove(&at).unwrap().as_ref().clone();
+            assert!(!claimed(&without), "without {at}");
+            live.metadata.annotations.as_mut().unwrap().insert(names::DESIRED.to_owned(), "other".to_owned());
+            without.objects.insert(at.clone(), Arc::new(live));
+            assert!(!claimed(&without), "with another {at}");
         }
     }
 }
