@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_macros, reason = "writes what other controllers would")]
 #![allow(clippy::disallowed_methods, reason = "a report ends when it is made")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{SecondsFormat, Utc};
@@ -56,6 +57,16 @@ pub fn succeeded(job: &DynamicObject) -> Option<Value> {
             "conditions": [condition("SuccessCriteriaMet", "CompletionsReached"), condition("Complete", "CompletionsReached")],
         })
     })
+}
+
+/// A quota of which nothing is used; nothing for one that is known already.
+pub fn quota(object: &DynamicObject) -> Option<Value> {
+    let hard = object.data.pointer("/spec/hard")?.as_object()?;
+    if object.data.pointer("/status/hard").and_then(Value::as_object) == Some(hard) {
+        return None;
+    }
+    let used: BTreeMap<&String, &str> = hard.keys().map(|name| (name, "0")).collect();
+    Some(json!({ "hard": hard, "used": used }))
 }
 
 /// A condition of a Job.

@@ -23,6 +23,7 @@ pub mod images;
 pub mod kubelets;
 pub mod mutants;
 pub mod netpol;
+pub mod outside;
 pub mod packages;
 pub mod parts;
 pub mod paths;

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use e2e::cluster::{self, Ports};
 use e2e::demo::{self, ExistingArgs, Site};
 use e2e::parts::{self, Part};
-use e2e::{bench, forward, mutants, netpol, scenarios, verify};
+use e2e::{bench, forward, mutants, netpol, outside, scenarios, verify};
 
 /// A real two-node Kubernetes on this machine, and what runs on it.
 #[derive(Debug, Parser)]
@@ -102,6 +102,8 @@ enum Command {
     #[command(hide = true)]
     Forward(PortArgs),
     #[command(hide = true)]
+    Outside,
+    #[command(hide = true)]
     NetpolEnforcer,
     #[command(hide = true)]
     NetpolCni,
@@ -183,6 +185,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Parts => parts::ensure_all(&Part::CLUSTER)?,
         Command::Forward(ports) => forward::run(&cluster::forward(ports.into())?)?,
+        Command::Outside => outside::run(cluster::OUTSIDE)?,
         Command::NetpolEnforcer => {
             let (kubeconfig, nodes) = cluster::enforced()?;
             runtime()?.block_on(netpol::run(&kubeconfig, nodes))?;

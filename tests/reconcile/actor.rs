@@ -125,7 +125,7 @@ impl Actor {
             "Deployment" if fate.deployments => Some(kubelets::deployment(&object)),
             "Job" => job(&object, fate.jobs),
             "HTTPRoute" if fate.routes => kubelets::route(&object),
-            "ResourceQuota" => quota(&object),
+            "ResourceQuota" => kubelets::quota(&object),
             _ => None,
         };
         if status.is_some() && kind == JOB && fate.jobs == Jobs::Succeed {
@@ -156,13 +156,4 @@ fn job(object: &DynamicObject, fate: Jobs) -> Option<Value> {
             ],
         }),
     })
-}
-
-fn quota(object: &DynamicObject) -> Option<Value> {
-    let hard = object.data["spec"]["hard"].as_object()?;
-    if object.data["status"]["hard"].as_object() == Some(hard) {
-        return None;
-    }
-    let used: BTreeMap<&String, &str> = hard.keys().map(|name| (name, "0")).collect();
-    Some(json!({ "hard": hard, "used": used }))
 }

@@ -18,8 +18,12 @@ use anyhow::Result;
 use super::children::resource;
 use crate::kubelets;
 
-const KINDS: [(&str, &str); 3] =
-    [("apps/v1", "Deployment"), ("gateway.networking.k8s.io/v1", "HTTPRoute"), ("batch/v1", "Job")];
+const KINDS: [(&str, &str); 4] = [
+    ("apps/v1", "Deployment"),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    ("batch/v1", "Job"),
+    ("v1", "ResourceQuota"),
+];
 
 /// Plays until it is dropped.
 pub(super) fn play(client: &Client) -> Result<JoinSet<()>> {
@@ -41,6 +45,7 @@ async fn follow(client: Client, resource: ApiResource) {
 async fn act(client: &Client, resource: &ApiResource, object: DynamicObject) {
     let status = match resource.kind.as_str() {
         "Job" => kubelets::succeeded(&object),
+        "ResourceQuota" => kubelets::quota(&object),
         _ if told(&object) == object.metadata.generation => None,
         "Deployment" => Some(kubelets::deployment(&object)),
         _ => kubelets::route(&object),

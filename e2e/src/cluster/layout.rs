@@ -49,6 +49,11 @@ impl Node {
         Ipv4Addr::new(172, 31, 8, self.number)
     }
 
+    /// The wire to the host outside: its end, and that of the node (RFC 5737).
+    pub fn outside_wire(self) -> [Ipv4Addr; 2] {
+        [1, 2].map(|end| Ipv4Addr::new(192, 0, 2, 4 * self.number + end))
+    }
+
     pub fn pod_cidr(self) -> String {
         format!("10.244.{}.0/24", self.number)
     }
@@ -67,6 +72,9 @@ impl Node {
 
 /// Control group above everything of ours.
 pub const CGROUP: &str = "his-operator";
+
+/// Network namespace of the host that plays everything outside of the cluster.
+pub const OUTSIDE: &str = "his-outside";
 
 /// Paths of one cluster.
 #[derive(Debug, Clone)]

@@ -31,7 +31,7 @@ use crate::netpol::NodeNet;
 use crate::parts::{self, Part};
 use crate::shell::{self, Command};
 use crate::{packages, paths, progress};
-pub use layout::{FIRST, Layout, NODES, Node};
+pub use layout::{FIRST, Layout, NODES, Node, OUTSIDE};
 use process::Daemon;
 
 /// Bytes that a cluster with a few hospitals takes.
@@ -221,6 +221,7 @@ fn create(layout: &Layout, ports: Ports) -> Result<()> {
     progress::step("starting the control plane").run(|_| {
         cgroup::create()?;
         network::create()?;
+        start_outside(layout)?;
         plane::start(layout, &authority)?;
         start_forward(layout, &authority, ports)
     })?;
@@ -259,6 +260,17 @@ fn start_forward(layout: &Layout, authority: &Authority, ports: Ports) -> Result
     };
     process::start(layout, &daemon)?;
     process::wait_for(layout, "forward", Duration::from_secs(20), || answers(layout))
+}
+
+fn start_outside(layout: &Layout) -> Result<()> {
+    let daemon = Daemon {
+        name: "outside".to_owned(),
+        // It enters the namespace by itself.
+        netns: None,
+        program: layout.program(),
+        arguments: vec!["outside".to_owned()],
+    };
+    process::start(layout, &daemon)
 }
 
 /// What the `forward` daemon does.

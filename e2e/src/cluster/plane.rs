@@ -128,10 +128,17 @@ fn run(layout: &Layout, name: &str, part: Part, arguments: &[String]) -> Result<
 
 /// Every daemon that a complete cluster has.
 pub(super) fn daemons() -> Vec<String> {
-    let mut names: Vec<String> =
-        ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "netpol-enforcer", "forward"]
-            .map(str::to_owned)
-            .into();
+    let mut names: Vec<String> = [
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "netpol-enforcer",
+        "forward",
+        "outside",
+    ]
+    .map(str::to_owned)
+    .into();
     for node in NODES {
         names.extend(["containerd", "kubelet", "kube-proxy"].map(|program| format!("{program}-{}", node.name())));
     }

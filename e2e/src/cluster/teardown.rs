@@ -17,7 +17,7 @@ use super::{cgroup, network, process};
 /// Whether anything is there to be removed.
 pub(super) fn is_needed(layout: &Layout) -> bool {
     layout.dir().exists()
-        || NODES.iter().any(|node| Path::new("/run/netns").join(node.netns()).exists())
+        || network::is_any_left()
         || Path::new("/sys/fs/cgroup/pids").join(CGROUP).exists()
         || Path::new("/sys/fs/cgroup").join(CGROUP).exists()
 }

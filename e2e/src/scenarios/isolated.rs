@@ -5,7 +5,10 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Theatre;
-use crate::netpol::UNENFORCED;
+use crate::{
+    netpol::UNENFORCED,
+    outside::{INTERNET, METADATA},
+};
 
 /// From a change of the policies to a verdict about them.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -36,7 +39,9 @@ async fn noticed(theatre: &Theatre) -> Result<(String, Duration)> {
         theatre.kubectl(&["get", "ht", &theatre.hospital.name, "-o", &of("NetworkIsolated", "message")]).await?;
     let ready = theatre.kubectl(&["get", "ht", &theatre.hospital.name, "-o", &of("Ready", "status")]).await?;
     anyhow::ensure!(ready == "False", "Ready is {ready} while the network is open");
-    anyhow::ensure!(message.contains("database."), "the database did not open to the probe: {message}");
+    for open in ["database.".to_owned(), INTERNET.to_string(), METADATA.to_string()] {
+        anyhow::ensure!(message.contains(&open), "{open} did not open to the probe: {message}");
+    }
     Ok((message, took))
 }
 

@@ -8,6 +8,7 @@ use kube::{Api, api::DeleteParams, api::PostParams};
 use serde_json::json;
 
 use super::Theatre;
+use crate::outside;
 
 const STRANGERS: &str = "strangers";
 
@@ -26,7 +27,7 @@ pub async fn only_declared(theatre: &Theatre) -> Result<String> {
     theatre.kubectl(&["delete", "namespace", STRANGERS, "--wait=false"]).await?;
     outcome?;
     no_hole(theatre, &namespace).await?;
-    Ok("web reached the database; pods of another namespace and an undeclared pod of the same one did not; nobody could widen a policy".to_owned())
+    Ok("web reached the database; pods of another namespace and an undeclared pod of the same one did not, nor did that one reach the API server, the internet and the metadata service; nobody could widen a policy".to_owned())
 }
 
 /// Not even an administrator widens what is declared, while the admission policies are in place.
@@ -41,14 +42,20 @@ async fn no_hole(theatre: &Theatre, namespace: &str) -> Result<()> {
 }
 
 async fn tried(theatre: &Theatre, namespace: &str, address: &str) -> Result<()> {
-    // Proof that the stranger's tool can connect at all: the resolver is open to everybody outside of hospitals.
-    for (place, target, port, expected) in [
-        (STRANGERS, "10.96.0.10", 53, true),
-        (STRANGERS, address, 5432, false),
-        (namespace, address, 5432, false),
-        (namespace, "10.96.0.1", 443, false),
-    ] {
-        let reached = connects(theatre, place, target, port).await?;
+    let tries = [
+        // Proof that the stranger's tool can connect at all: the resolver is open to everybody outside of hospitals.
+        (STRANGERS, "10.96.0.10".to_owned(), 53, true),
+        (STRANGERS, address.to_owned(), 5432, false),
+        (namespace, address.to_owned(), 5432, false),
+        (namespace, "10.96.0.1".to_owned(), 443, false),
+    ];
+    // Only our own cluster has a host outside that answers.
+    let outside = outside::ALL.into_iter().filter(|_| theatre.stage.site.is_local()).flat_map(|address| {
+        [(STRANGERS, true), (namespace, false)]
+            .map(|(place, open)| (place, address.ip().to_string(), address.port(), open))
+    });
+    for (place, target, port, expected) in tries.into_iter().chain(outside) {
+        let reached = connects(theatre, place, &target, port).await?;
         if reached != expected {
             bail!("from namespace {place} to {target}:{port}: connected is {reached}, expected {expected}");
         }
