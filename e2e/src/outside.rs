@@ -6,15 +6,32 @@
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, setns};
+use rcgen::CertifiedKey;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{self, ServerConfig, pki_types::PrivateKeyDer},
+};
+
+/// Bytes of a request, and seconds of an exchange.
+const LONGEST: usize = 4096;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server on the internet: RFC 5737, nobody's.
 pub const INTERNET: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 1), 443);
 /// Where clouds tell machines their credentials.
 pub const METADATA: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(169, 254, 169, 254), 80);
+/// Whom the certificate of the server on the internet is for.
+pub const HOST: &str = "results.laboratory.example";
+/// What it answers.
+pub const ANSWER: &str = "outside";
 /// All that listens.
 pub const ALL: [SocketAddrV4; 2] = [INTERNET, METADATA];
 
@@ -29,17 +46,48 @@ pub fn run(netns: &str) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
     runtime.block_on(async {
         let mut servers = JoinSet::new();
-        for listener in listeners {
+        for (address, listener) in ALL.iter().zip(listeners) {
             listener.set_nonblocking(true).context("a socket stays blocking")?;
-            servers.spawn(greet(tokio::net::TcpListener::from_std(listener)?));
+            let tls = (*address == INTERNET).then(acceptor).transpose()?;
+            servers.spawn(serve(tokio::net::TcpListener::from_std(listener)?, tls));
         }
         servers.join_next().await.context("nobody listens")??
     })
 }
 
-/// Opens each connection and closes it again: that is all that anybody wants to know.
-async fn greet(listener: tokio::net::TcpListener) -> Result<()> {
+/// TLS with a certificate that nobody has signed.
+fn acceptor() -> Result<TlsAcceptor> {
+    let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed([HOST.to_owned()])?;
+    let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+async fn serve(listener: tokio::net::TcpListener, tls: Option<TlsAcceptor>) -> Result<()> {
     loop {
-        drop(listener.accept().await?);
+        let (stream, _) = listener.accept().await?;
+        let tls = tls.clone();
+        // A connection that breaks is the business of the one who opened it.
+        tokio::spawn(timeout(PATIENCE, async move {
+            match tls {
+                Some(tls) => answer(tls.accept(stream).await?).await,
+                None => answer(stream).await,
+            }
+        }));
     }
+}
+
+/// One request, one answer.
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") && request.len() < LONGEST {
+        request.push(stream.read_u8().await?);
+    }
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{ANSWER}", ANSWER.len());
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await
 }
