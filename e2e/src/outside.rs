@@ -28,12 +28,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub const INTERNET: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 1), 443);
 /// Where clouds tell machines their credentials.
 pub const METADATA: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(169, 254, 169, 254), 80);
+/// One with an address that the world may reach, which the documentation's are not: a research prefix of APNIC's. Without a
+/// way out of our namespaces nobody else can be meant.
+pub const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(1, 2, 3, 4), 443);
 /// Whom the certificate of the server on the internet is for.
 pub const HOST: &str = "results.laboratory.example";
 /// What it answers.
 pub const ANSWER: &str = "outside";
 /// All that listens.
-pub const ALL: [SocketAddrV4; 2] = [INTERNET, METADATA];
+pub const ALL: [SocketAddrV4; 3] = [INTERNET, METADATA, SERVER];
 
 /// Listens until it is killed. Must be called on a thread that does nothing else afterwards, because the thread stays in the
 /// namespace.
@@ -48,7 +51,7 @@ pub fn run(netns: &str) -> Result<()> {
         let mut servers = JoinSet::new();
         for (address, listener) in ALL.iter().zip(listeners) {
             listener.set_nonblocking(true).context("a socket stays blocking")?;
-            let tls = (*address == INTERNET).then(acceptor).transpose()?;
+            let tls = (address.port() == 443).then(acceptor).transpose()?;
             servers.spawn(serve(tokio::net::TcpListener::from_std(listener)?, tls));
         }
         servers.join_next().await.context("nobody listens")??

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::layout::{FIRST, Layout};
+use super::layout::{self, FIRST, Layout};
 use super::load;
 use crate::images::{self, ImageKind};
+use crate::outside;
 use crate::parts::{self, Part};
 use crate::paths;
 use crate::progress;
@@ -51,7 +52,14 @@ pub(super) fn install(layout: &Layout) -> Result<()> {
 
 fn dns(layout: &Layout) -> Result<()> {
     let image = load(layout, &ImageKind::CoreDns)?;
-    apply(layout, &manifest("coredns.yaml", &[("IMAGE_COREDNS", &image)])?)
+    let (server, metadata) = (outside::SERVER.ip().to_string(), outside::METADATA.ip().to_string());
+    let values = [
+        ("IMAGE_COREDNS", image.as_str()),
+        ("IP_SERVER", &server),
+        ("IP_METADATA", &metadata),
+        ("IP_API", layout::API),
+    ];
+    apply(layout, &manifest("coredns.yaml", &values)?)
 }
 
 fn storage(layout: &Layout) -> Result<()> {

@@ -16,6 +16,8 @@ pub const PREFIX: &str = "his-";
 /// Services get their addresses here, and cluster DNS has this one.
 pub const SERVICES: &str = "10.96.0.0/16";
 pub const DNS: &str = "10.96.0.10";
+/// Where pods find the API server.
+pub const API: &str = "10.96.0.1";
 pub const PODS: &str = "10.244.0.0/16";
 
 /// Where kube-apiserver listens inside the namespaces.

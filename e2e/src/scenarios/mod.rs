@@ -96,6 +96,11 @@ const ALL: &[Scenario] = &[
         play: |t| Box::pin(teststand::disturbed::releases(t)),
     },
     Scenario { name: "a contract step ends the way back", local: false, play: |t| Box::pin(teststand::contract(t)) },
+    Scenario {
+        name: "calls outside pass a gate",
+        local: true,
+        play: |t| Box::pin(teststand::webhooks::only_listed(t)),
+    },
     Scenario { name: "another operator comes and goes", local: false, play: |t| Box::pin(upgrade::and_back(t)) },
     Scenario { name: "a killed operator is replaced", local: false, play: |t| Box::pin(repair::operator_killed(t)) },
     Scenario { name: "leaders killed while a hospital comes up", local: true, play: |t| Box::pin(killed::often(t)) },

@@ -5,6 +5,7 @@ pub mod compare;
 pub mod disturbed;
 mod load;
 mod socket;
+pub mod webhooks;
 mod workers;
 
 use std::time::Duration;
@@ -167,6 +168,11 @@ pub async fn contract(theatre: &Theatre) -> Result<String> {
 impl Stand {
     /// A hospital with the first of these versions.
     async fn open(theatre: &Theatre, name: &str, versions: &[String]) -> Result<Self> {
+        Self::open_with(theatre, name, versions, &json!({})).await
+    }
+
+    /// A hospital with the first of these versions, and more in its spec.
+    async fn open_with(theatre: &Theatre, name: &str, versions: &[String], more: &Value) -> Result<Self> {
         let mut hospital = Hospital::named(&theatre.stage, &format!("{name}-{}", std::process::id())).await?;
         hospital.application = application(&theatre.stage.images.gnuhealth.by_digest(), versions)?;
         let first = versions.first().context("no version")?;
@@ -180,6 +186,9 @@ impl Stand {
                 "release": {"soakSeconds": 3, "deadlineSeconds": 20},
             },
         });
+        for (field, value) in more.as_object().into_iter().flatten() {
+            set(&mut hospital.tenant, &["spec", field], value.clone());
+        }
         apply(&applications(&hospital.client), &hospital.application).await?;
         apply(&tenants(&hospital.client), &hospital.tenant).await?;
         hospital.ready().await?;

@@ -1,0 +1,84 @@
+//! Calls to servers outside: through the gate to those that the hospital lists, and to nobody else.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+use super::{Stand, Theatre};
+use crate::outside;
+
+/// Calls a host through the proxy that the environment names; prints the answer, or why there is none.
+const CALL: &str = r#"
+import http.client, os, ssl, sys, urllib.parse
+proxy = urllib.parse.urlsplit(os.environ["HTTPS_PROXY"])
+call = http.client.HTTPSConnection(proxy.hostname, proxy.port, timeout=10, context=ssl._create_unverified_context())
+call.set_tunnel(sys.argv[1], 443)
+try:
+    call.request("GET", "/")
+    print(call.getresponse().read().decode())
+except OSError as error:
+    print(error)
+"#;
+/// Connects; prints whether somebody took the connection.
+const CONNECT: &str = r#"
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 4)
+    print("open")
+except OSError:
+    print("closed")
+"#;
+/// Names and addresses that the gate must refuse, and why.
+const REFUSED: [(&str, &str); 6] = [
+    ("elsewhere.example", "that nobody listed"),
+    ("inside.laboratory.example", "that leads to the API server"),
+    ("cloud.laboratory.example", "that leads to the metadata service"),
+    ("turncoat.laboratory.example", "that leads both out and in"),
+    ("1.2.3.4", "an address in place of a name"),
+    ("16909060", "an address in one number"),
+];
+
+/// See the module.
+pub async fn only_listed(theatre: &Theatre) -> Result<String> {
+    let webhooks = json!({"webhooks": {"hosts": ["*.laboratory.example"]}});
+    let stand = Stand::open_with(theatre, "webhooks", &["v0".to_owned()], &webhooks).await?;
+    let web = format!("deploy/web-{}", stand.colour(theatre).await?);
+    let answer = stand.python(theatre, &web, CALL, &[outside::HOST]).await?;
+    ensure!(answer == outside::ANSWER, "{} was not reached through the gate: {answer}", outside::HOST);
+    for (host, what) in REFUSED {
+        let answer = stand.python(theatre, &web, CALL, &[host]).await?;
+        ensure!(answer.contains("403"), "{host}, {what}, was not refused: {answer}");
+    }
+    let gate = ["webhook-gate".to_owned(), "3128".to_owned()];
+    let server = [outside::SERVER.ip().to_string(), outside::SERVER.port().to_string()];
+    for (from, to, wanted) in [
+        (web.as_str(), &gate, "open"),
+        (&web, &server, "closed"),
+        ("deploy/worker", &gate, "closed"),
+        ("deploy/worker", &server, "closed"),
+    ] {
+        let [host, port] = to.each_ref().map(String::as_str);
+        let found = stand.python(theatre, from, CONNECT, &[host, port]).await?;
+        ensure!(found == wanted, "{from} to {host}:{port} is {found} and must be {wanted}");
+    }
+    stand.close(theatre).await?;
+    let refused = REFUSED.map(|(host, _)| host).join(", ");
+    Ok(format!(
+        "{} answered through the gate; refused: {refused}; no way around the gate, and no way to it for a component that does not call outside",
+        outside::HOST
+    ))
+}
+
+impl Stand {
+    async fn colour(&self, theatre: &Theatre) -> Result<String> {
+        let path = "jsonpath={.status.release.live.colour}";
+        theatre.kubectl(&["get", "ht", &self.hospital.name, "-o", path]).await
+    }
+
+    /// What a script says in a pod.
+    async fn python(&self, theatre: &Theatre, pod: &str, script: &str, arguments: &[&str]) -> Result<String> {
+        let component = pod.trim_start_matches("deploy/").split('-').next().context("no name of a workload")?;
+        let exec = ["-n", &self.hospital.namespace, "exec", pod, "-c", component, "--", "python3", "-c", script];
+        let words: Vec<_> = exec.into_iter().chain(arguments.iter().copied()).collect();
+        Ok(theatre.kubectl(&words).await?.trim().to_owned())
+    }
+}
