@@ -5,7 +5,9 @@
 
 pub mod cidr;
 pub mod database;
+pub mod hostname;
 mod platform;
+pub mod special;
 pub mod template;
 mod validate;
 
