@@ -10,6 +10,7 @@ mod platform;
 pub mod special;
 pub mod template;
 mod validate;
+pub mod webhooks;
 
 use std::{collections::BTreeMap, sync::Arc};
 
