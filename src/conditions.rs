@@ -101,6 +101,8 @@ reasons! {
     CidrRefused => "Correct the address range in the field named in the message.",
     /// The application depends on a service that the tenant does not bind.
     BindingMissing => "Add the binding to spec.bindings of the tenant.",
+    /// Servers that the application calls are not listed, or one that is listed is no DNS name.
+    WebhooksInvalid => "Correct spec.webhooks.hosts of the tenant.",
     /// A security rule is broken without a stated exception.
     ExceptionMissing => "Use a file instead of an environment variable, or state the exception with its reason.",
     /// The tenant asks for less than the platform's floor, or more than the application's maximum.

@@ -10,7 +10,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, Read, Write},
     net::{Ipv4Addr, TcpListener},
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
@@ -439,4 +439,54 @@ fn a_probe_of_the_network_tries_again_what_is_not_as_expected() {
     assert!(output.status.success(), "{}", complaint(&output));
     assert_eq!(std::fs::read_to_string(&report).unwrap(), r#"{"refused":0,"opened":[],"unreached":[]}"#);
     late.join().unwrap();
+}
+
+/// One request to a gate on the loopback.
+fn asked_of_gate(port: u16, head: &str) -> String {
+    let mut stream = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.write_all(format!("{head} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_gate_refuses_tells_why_and_ends_when_it_is_told() {
+    let mut gate = Command::new(env!("CARGO_BIN_EXE_his-agent"))
+        .args(["egress", "--host", "hooks.example.org", "--deny", "192.0.2.0/24", "--listen", "0"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = std::io::BufReader::new(gate.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let listening: serde_json::Value = serde_json::from_str(&log.next().unwrap()).unwrap();
+    let port = u16::try_from(listening["listening"].as_u64().unwrap()).unwrap();
+    assert!(asked_of_gate(port, "GET /readyz").starts_with("HTTP/1.1 200"));
+    // None of these is resolved.
+    for (head, host) in [
+        ("CONNECT other.example.org:443", Some("other.example.org")),
+        ("CONNECT hooks.example.org:80", Some("hooks.example.org")),
+        ("CONNECT 127.0.0.1:443", None),
+        ("GET http://hooks.example.org/secret-path", None),
+    ] {
+        assert!(asked_of_gate(port, head).starts_with("HTTP/1.1 403"), "{head}");
+        let line: serde_json::Value = serde_json::from_str(&log.next().unwrap()).unwrap();
+        assert_eq!((line["verdict"].as_str(), line["host"].as_str()), (Some("refused"), host), "{head}");
+        assert!(line["reason"].is_string() && !line.to_string().contains("secret-path"), "{line}");
+    }
+    assert!(Command::new("kill").args(["-TERM", &gate.id().to_string()]).status().unwrap().success());
+    assert!(gate.wait().unwrap().success());
+    assert_eq!(log.next(), None);
+}
+
+#[test]
+fn a_gate_without_hosts_or_with_wrong_ones_is_wrong_usage() {
+    for arguments in [
+        &["egress"][..],
+        &["egress", "--host", "*.org"],
+        &["egress", "--host", "127.0.0.1"],
+        &["egress", "--host", "hooks.example.org", "--deny", "192.0.2.1"],
+    ] {
+        let output = agent(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", complaint(&output));
+    }
 }

@@ -19,6 +19,8 @@ mod amounts;
 mod mutants;
 #[path = "invariants/objects.rs"]
 mod objects;
+#[path = "invariants/outside.rs"]
+mod outside;
 #[path = "invariants/pods.rs"]
 mod pods;
 #[path = "invariants/random.rs"]
@@ -53,6 +55,7 @@ const ORACLES: &[(&str, Oracle)] = &[
     ("references", pods::references),
     ("no_open_peer", objects::no_open_peer),
     ("reach_as_declared", reach::as_declared),
+    ("gate_stays_outside", outside::gate_stays_outside),
     ("deny_before_workload", objects::deny_before_workload),
     ("no_wildcard", objects::no_wildcard),
     ("no_secret_value", objects::no_secret_value),
@@ -213,7 +216,7 @@ fn secrets_of_any_name_can_be_bound() {
 
 #[test]
 fn every_oracle_notices_its_mutant() {
-    let worlds = states(&Hospital::fixture());
+    let worlds = [states(&Hospital::fixture()), states(&Hospital::fixture().calling(0))].concat();
     for (name, oracle) in ORACLES {
         let damage = mutants::of(name);
         let mut damaged = 0;

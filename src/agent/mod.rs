@@ -1,10 +1,10 @@
 //! `his-agent`: the small program that runs beside a hospital's application.
 //!
-//! Guarantees: it holds no Kubernetes token; as a sidecar it talks to nobody but its own pod, as a Job only to whom it is told; it never
-//! prints the value of a secret or
-//! the body of an answer. Every failure is one line on standard error and exit code 1.
+//! Guarantees: it holds no Kubernetes token; as a sidecar it talks to nobody but its own pod, otherwise only to whom it is told; it
+//! never prints the value of a secret or the body of an answer. Every failure is one line on standard error and exit code 1.
 
 pub mod ask;
+pub mod egress;
 pub mod gate;
 pub mod network;
 pub mod prepare;
@@ -38,6 +38,8 @@ enum Command {
     Gate(gate::Gate),
     /// Ask as users do while they are led to other pods, and report what was seen.
     Prober(prober::Prober),
+    /// Let the hospital's components call listed servers over HTTPS, and no others.
+    Egress(egress::Egress),
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,6 +63,8 @@ enum Error {
     Network(#[from] network::Failure),
     #[error(transparent)]
     Prober(#[from] prober::Failure),
+    #[error(transparent)]
+    Egress(#[from] egress::Failure),
 }
 
 /// Runs the agent with the arguments of this process.
@@ -82,6 +86,7 @@ fn run(command: &Command) -> Result<(), Error> {
         Command::Probe(Probe::Network(network)) => network.run()?,
         Command::Gate(gate) => gate.run()?,
         Command::Prober(prober) => prober.run()?,
+        Command::Egress(egress) => egress.run()?,
     }
     Ok(())
 }

@@ -14,6 +14,8 @@ pub mod pod;
 mod registry;
 pub mod release;
 pub mod route;
+pub mod serving;
+pub mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,6 +81,8 @@ pub enum Peer {
         /// Further CIDRs.
         more: BTreeSet<String>,
     },
+    /// Every public address: none that is private, local, otherwise special or the cluster's own.
+    Internet,
 }
 
 impl Peer {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{
     Capability, Contributions, Input, credentials::Credentials, database::DatabaseCapability, edge::Edge,
-    isolation::Isolation, network::Network, release::Release,
+    isolation::Isolation, network::Network, release::Release, webhooks::Webhooks,
 };
 use crate::{
     api::v1alpha1::HospitalTenantStatus,
@@ -96,6 +96,7 @@ pub const fn registry() -> &'static [Registered] {
         entry::<Network>(),
         entry::<Credentials>(),
         entry::<DatabaseCapability>(),
+        entry::<Webhooks>(),
         entry::<Release>(),
         entry::<Edge>(),
     ];

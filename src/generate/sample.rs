@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use crate::{
     api::v1alpha1::{
         ApplicationVersion, Bindings, BucketBinding, BucketDependency, CacheBinding, CacheDependency, Dependencies,
-        EmbeddedDatabase, GeneratedSecret, HospitalApplicationSpec, HospitalTenantSpec,
+        EmbeddedDatabase, GeneratedSecret, HospitalApplicationSpec, HospitalTenantSpec, WebhooksDependency,
+        WebhooksSpec,
     },
     names,
     settings::Settings,
@@ -58,6 +59,7 @@ fn spec() -> HospitalTenantSpec {
         host: "st-elsewhere.example.org".to_owned(),
         additional_hosts: vec!["his.st-elsewhere.example.org".to_owned()],
         bindings: Some(Bindings { cache: Some(cache), buckets: BTreeMap::from([("NAME".to_owned(), bucket)]) }),
+        webhooks: Some(WebhooksSpec { hosts: vec!["hooks.example.org".to_owned()] }),
         ..HospitalTenantSpec::default()
     }
 }
@@ -68,6 +70,7 @@ fn application() -> HospitalApplicationSpec {
         dependencies: Some(Dependencies {
             cache: Some(CacheDependency::default()),
             buckets: vec![BucketDependency { name: "NAME".to_owned() }],
+            webhooks: Some(WebhooksDependency::default()),
             ..Dependencies::default()
         }),
         ..HospitalApplicationSpec::default()

@@ -12,6 +12,16 @@ use ipnet::IpNet;
 pub struct Cidr(IpNet);
 
 impl Cidr {
+    /// A range; none if no address is that long.
+    pub fn new(first: IpAddr, length: u8) -> Option<Self> {
+        IpNet::new(first, length).ok().map(|range| Self(range.trunc()))
+    }
+
+    /// Its first address and the length of its prefix.
+    pub fn parts(self) -> (IpAddr, u8) {
+        (self.0.network(), self.0.prefix_len())
+    }
+
     /// Whether an address is inside.
     pub fn contains(self, address: IpAddr) -> bool {
         self.0.contains(&address)

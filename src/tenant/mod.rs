@@ -5,9 +5,12 @@
 
 pub mod cidr;
 pub mod database;
+pub mod hostname;
 mod platform;
+pub mod special;
 pub mod template;
 mod validate;
+pub mod webhooks;
 
 use std::{collections::BTreeMap, sync::Arc};
 

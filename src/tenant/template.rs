@@ -9,6 +9,7 @@ use minijinja::{Environment, UndefinedBehavior, Value, syntax::SyntaxConfig};
 use super::{
     Tenant,
     database::{CA_DIRECTORY, Login},
+    webhooks,
 };
 use crate::{
     api::v1alpha1::SecretKind,
@@ -45,6 +46,8 @@ pub const DATABASE: &str = "database";
 pub const CACHE: &str = "cache";
 /// Variables of all buckets, `{{ buckets.NAME.endpoint }}`.
 pub const BUCKETS: &str = "buckets";
+/// Variables of the gate to servers outside, `{{ webhooks.proxy }}`.
+pub const WEBHOOKS: &str = "webhooks";
 
 /// Whether a text names a variable of this group, or may do so. A text that does not parse names none: it is rejected
 /// where it is rendered.
@@ -125,6 +128,10 @@ impl Variables {
             self.text(&field("region"), binding.region.as_deref().unwrap_or("us-east-1"));
             self.secret(&field("accessKeyId"), &binding.secret, "accessKeyId");
             self.secret(&field("secretAccessKey"), &binding.secret, "secretAccessKey");
+        }
+        if webhooks::dependency(tenant).is_some() {
+            self.text("webhooks.proxy", &webhooks::proxy(tenant));
+            self.text("webhooks.noProxy", &webhooks::around(tenant));
         }
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use his_operator::{
     api::v1alpha1::{
-        CloudNativePgDatabase, DatabaseSpec, EmbeddedDatabase, ExternalDatabase, HospitalApplication, HospitalPlatform,
-        HospitalTenant, PlatformNodes,
+        CloudNativePgDatabase, DatabaseSpec, EmbeddedDatabase, EnvVar, ExternalDatabase, HospitalApplication,
+        HospitalPlatform, HospitalTenant, PlatformNodes, WebhooksDependency, WebhooksSpec,
     },
     names,
     objects::{Desired, Observed, Ref, kind},
@@ -73,6 +73,7 @@ fn stages(name: &str, database: &str, spec: &DatabaseSpec) -> Vec<Set> {
     application.spec.versions.push(next.clone());
     let mut tenant: HospitalTenant = patched(&fixture(&format!("{name}-tenant.yaml")), None, name);
     tenant.spec.database = Some(spec.clone());
+    call(&mut application, &mut tenant);
     let mut observed = Observed {
         crds: crds(),
         platform: Some(Arc::new(platform)),
@@ -101,6 +102,14 @@ fn stages(name: &str, database: &str, spec: &DatabaseSpec) -> Vec<Set> {
 
 fn is_trial(object: &Value) -> bool {
     object["kind"] == "Job" && object["metadata"]["name"].as_str().unwrap().starts_with("network-probe-")
+}
+
+/// Every component may call servers outside, so that the gate is among everything.
+fn call(application: &mut HospitalApplication, tenant: &mut HospitalTenant) {
+    let value = "{{ webhooks.proxy }}".to_owned();
+    application.spec.env.push(EnvVar { name: "HTTPS_PROXY".to_owned(), value });
+    application.spec.dependencies.get_or_insert_default().webhooks = Some(WebhooksDependency::default());
+    tenant.spec.webhooks = Some(WebhooksSpec { hosts: vec!["hooks.example.org".to_owned()] });
 }
 
 /// Secrets that people make.

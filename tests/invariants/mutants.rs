@@ -36,6 +36,12 @@ pub fn of(oracle: &str) -> Damage {
             named.map(|policy| policy.body["spec"]["egress"][0]["to"] = json!([])).is_some()
         },
         "reach_as_declared" => |world| policy(world, TO_RESOLVER, |spec| spec["egress"][0]["ports"] = json!([])),
+        "gate_stays_outside" => |world| {
+            policy(world, "egress.webhook-gate.addresses.internet.", |spec| {
+                let except = spec["egress"][0]["to"][0]["ipBlock"]["except"].as_array_mut().unwrap();
+                except.retain(|range| range != "172.16.0.0/12");
+            })
+        },
         "deny_before_workload" => |world| {
             let deny = world.objects.iter().position(|object| object.name == "default-deny");
             let workloads = world.objects.iter().any(crate::world::Rendered::runs_pods);

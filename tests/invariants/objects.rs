@@ -24,7 +24,8 @@ fn ensure(holds: bool, at: &Rendered, what: impl AsRef<str>) -> Finding {
 const DATA: [Kind; 5] =
     [kind::NAMESPACE, kind::PERSISTENT_VOLUME_CLAIM, kind::SECRET, kind::CNPG_CLUSTER, kind::ROLE_BINDING];
 
-const METADATA: &str = "169.254.169.254/32";
+/// The metadata service, and the range that it is in.
+const METADATA: [&str; 2] = ["169.254.169.254/32", "169.254.0.0/16"];
 
 pub fn no_open_peer(world: &World) -> Finding {
     for policy in world.of_kind(kind::NETWORK_POLICY) {
@@ -59,7 +60,9 @@ fn closed(peer: &Value) -> bool {
     let named = |labels: &Value| labels.as_object().is_some_and(|labels| !labels.is_empty());
     match block {
         // Where somebody has said why; never without the metadata service left out.
-        Some("0.0.0.0/0") => peer["ipBlock"]["except"].as_array().is_some_and(|out| out.contains(&METADATA.into())),
+        Some("0.0.0.0/0") => peer["ipBlock"]["except"]
+            .as_array()
+            .is_some_and(|out| METADATA.iter().any(|service| out.contains(&(*service).into()))),
         Some(cidr) => !cidr.ends_with("/0"),
         None if peer["namespaceSelector"].is_null() => named(pods),
         None => named(spaces),

@@ -11,7 +11,7 @@ use his_operator::{
         DatabaseDependency, DatabaseSpec, Dependencies, EgressFlow, EmbeddedDatabase, EnvVar, Exception,
         ExternalDatabase, File, Floors, GeneratedSecret, HospitalApplication, HospitalPlatform, HospitalTenant,
         Lifecycle, Off, PlatformCluster, PlatformNodes, Port, Probe, Probes, Replicas, Role, Route, RpcPostProbe,
-        SecretKind, SecurityRule, Step, TcpProbe, WritablePath,
+        SecretKind, SecurityRule, Step, TcpProbe, WebhooksDependency, WebhooksSpec, WritablePath,
     },
     objects::Observed,
 };
@@ -55,6 +55,16 @@ impl Hospital {
             application: patched(&file("application.yaml"), None, "fixture"),
             tenant: patched(&file("tenant.yaml"), None, "fixture"),
         }
+    }
+
+    /// One of its components calls servers outside.
+    pub fn calling(mut self, caller: usize) -> Self {
+        let spec = &mut self.application.spec;
+        spec.dependencies.get_or_insert_default().webhooks = Some(WebhooksDependency::default());
+        let value = "{{ webhooks.proxy }}".to_owned();
+        spec.components[caller].env.push(EnvVar { name: "HTTPS_PROXY".to_owned(), value });
+        self.tenant.spec.webhooks = Some(WebhooksSpec { hosts: vec!["*.example.org".to_owned()] });
+        self
     }
 
     /// Adds a component, with all that it may bring along.
@@ -208,6 +218,7 @@ prop_compose! {
             database: database.then(DatabaseDependency::default),
             cache: cache.then(CacheDependency::default),
             buckets: unique(buckets, Clone::clone).into_iter().map(|name| BucketDependency { name }).collect(),
+            webhooks: None,
         });
         application
     }
@@ -280,6 +291,7 @@ prop_compose! {
         off in prop::bool::weighted(0.1),
         egress in prop::collection::vec((any::<prop::sample::Index>(), 0..4_usize, 440..444_i32), 0..4),
         cluster in any::<bool>(),
+        caller in prop::option::weighted(0.2, any::<prop::sample::Index>()),
     ) -> Hospital {
         if let Some(extra) = extra.filter(|extra| !uses_secret(extra) || hospital.application.metadata.name.as_deref() == Some("random")) {
             hospital = hospital.with_component(extra);
@@ -304,7 +316,13 @@ prop_compose! {
             let off = Off { reason: "a reason of some length".to_owned(), until: "2031-01-01T00:00:00Z".to_owned() };
             tenant.spec.network.get_or_insert_default().off = Some(off);
         }
-        hospital
+        match caller {
+            Some(caller) => {
+                let caller = caller.index(hospital.application.spec.components.len());
+                hospital.calling(caller)
+            }
+            None => hospital,
+        }
     }
 }
 

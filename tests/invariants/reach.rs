@@ -87,7 +87,7 @@ impl<'a> Place<'a> {
         let made: BTreeSet<Labels> =
             world.pods().map(|(_, template)| labels(&template["metadata"]["labels"])).collect();
         let components = world.application.components.iter().map(|component| component.name.as_str());
-        let all = components.chain(["database", "init", "migrate", "gate", "prober", "network-probe"]);
+        let all = components.chain(["database", "init", "migrate", "gate", "prober", "network-probe", "webhook-gate"]);
         let later: Vec<Labels> = all.map(|name| component(self.tenant, name)).collect();
         let own = self.namespace.clone();
         made.into_iter().chain(later).for_each(|labels| self.add(&own, labels));

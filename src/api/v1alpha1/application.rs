@@ -167,6 +167,10 @@ pub struct Dependencies {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub buckets: Vec<BucketDependency>,
+    /// Servers outside that it calls by name over HTTPS; `{{ webhooks.proxy }}` and `{{ webhooks.noProxy }}` in templates, for
+    /// `HTTPS_PROXY` and `NO_PROXY`. Only what names one of them in its texts may reach the gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<WebhooksDependency>,
 }
 
 /// A PostgreSQL database.
@@ -194,6 +198,17 @@ pub struct CacheDependency {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 15))]
     pub index: Option<i32>,
+}
+
+/// Calls to servers outside, through the hospital's gate.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct WebhooksDependency {
+    /// It also runs in a hospital that lists no host: there `{{ webhooks.proxy }}` is empty, which clients take for no proxy,
+    /// and every call to the outside is denied. Absent: such a hospital is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
 }
 
 /// A bucket.

@@ -49,7 +49,7 @@ pub enum Strategy {
 pub struct Component {
     /// Name, unique within the application.
     #[schemars(length(min = 1, max = 30))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("name must be a DNS label in lower case"), validation = Rule::new("!(self in ['contract', 'database', 'gate', 'init', 'migrate', 'network-probe', 'prober']) && !self.endsWith('-blue') && !self.endsWith('-green')").message("the names contract, database, gate, init, migrate, network-probe and prober and the endings -blue and -green are used by the operator itself: choose another"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("name must be a DNS label in lower case"), validation = Rule::new("!(self in ['contract', 'database', 'gate', 'init', 'migrate', 'network-probe', 'prober', 'webhook-gate']) && !self.endsWith('-blue') && !self.endsWith('-green')").message("the names contract, database, gate, init, migrate, network-probe, prober and webhook-gate and the endings -blue and -green are used by the operator itself: choose another"))]
     pub name: String,
     /// What it does.
     pub role: Role,

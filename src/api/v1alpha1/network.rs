@@ -32,6 +32,22 @@ pub struct EgressFlow {
     pub whole_internet_reason: Option<String>,
 }
 
+/// Servers outside that the application calls by name over HTTPS, as it does for webhooks and push messages. All such calls go
+/// through a gate in the hospital's namespace.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct WebhooksSpec {
+    /// Names of the servers, or `*.example.org` for every name below one (not that name itself). Only port 443. A name that
+    /// resolves to a private, local or otherwise special address is refused all the same.
+    #[schemars(length(min = 1, max = 50), inner(length(min = 1, max = 253)))]
+    #[x_kube(
+        validation = Rule::new("self.all(h, h.matches('^(\\\\*\\\\.)?([a-z0-9]([-a-z0-9]*[a-z0-9])?\\\\.)+[a-z]([-a-z0-9]*[a-z0-9])?$'))").message("every entry of hosts must be a DNS name in lower case such as hooks.example.org, or *.example.org for every name below it, without scheme, port, path or address"),
+        validation = Rule::new("self.all(h, self.exists_one(o, o == h))").message("an entry of hosts stands there twice: remove one of them")
+    )]
+    pub hosts: Vec<String>,
+}
+
 /// The connections that are allowed. Everything else is denied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -125,7 +141,7 @@ impl Protocol {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkPeer {
-    /// Name in `flows`: `namespace/name` for pods, `addresses/digest` for addresses.
+    /// Name in `flows`: `namespace/name` for pods, `addresses/digest` for addresses, `addresses/internet` for all that are public.
     pub name: String,
     /// Namespace of the pods.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{EgressFlow, HospitalTenantStatus, ReleaseSpec, Resources};
+use super::{EgressFlow, HospitalTenantStatus, ReleaseSpec, Resources, WebhooksSpec};
 
 /// One hospital: which application and version, under which hosts, how large, and what differs from the secure defaults.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -60,6 +60,9 @@ pub struct HospitalTenantSpec {
     /// Who may talk to whom. Absent: nothing but what the application declares.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkSpec>,
+    /// Servers outside that the application calls by name over HTTPS. Absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<WebhooksSpec>,
     /// The database. Absent: a CloudNativePG cluster of three instances.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseSpec>,

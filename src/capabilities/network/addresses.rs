@@ -7,7 +7,7 @@ use crate::{
     api::v1alpha1::{EgressFlow, Lifecycle},
     capabilities::{Contributions, Peer},
     conditions::{Reason, Rejection},
-    tenant::{Tenant, cidr::Cidr},
+    tenant::{Tenant, cidr::Cidr, special},
 };
 
 /// Where clouds hand out credentials of the node: IPv4 (AWS, Azure, Google and others) and IPv6 (AWS).
@@ -24,10 +24,24 @@ fn cluster(tenant: &Tenant) -> impl Iterator<Item = Cidr> {
     cidrs.filter_map(|text| text.parse().ok())
 }
 
-/// What stays denied inside of these ranges, in the order of its addresses.
-pub fn except<T: AsRef<str>>(tenant: &Tenant, cidrs: &[T]) -> Vec<String> {
+/// The ranges of a peer; none if it is pods.
+pub fn of(peer: &Peer) -> Vec<String> {
+    match peer {
+        Peer::Component(_) | Peer::Elsewhere { .. } => Vec::new(),
+        Peer::Addresses { first, more } => std::iter::once(first).chain(more).cloned().collect(),
+        Peer::Internet => special::PUBLIC.map(ToOwned::to_owned).to_vec(),
+    }
+}
+
+/// What stays denied inside of these ranges of a peer, in the order of its addresses.
+pub fn except<T: AsRef<str>>(tenant: &Tenant, peer: &Peer, cidrs: &[T]) -> Vec<String> {
     let allowed: Vec<Cidr> = cidrs.iter().filter_map(|text| text.as_ref().parse().ok()).collect();
     let mut never: Vec<Cidr> = metadata().chain(cluster(tenant)).collect();
+    if *peer == Peer::Internet {
+        never.extend(special::ranges());
+        let translated: Vec<Cidr> = never.iter().filter_map(|range| special::behind_a_translator(*range)).collect();
+        never.extend(translated);
+    }
     never.retain(|never| allowed.iter().any(|allowed| allowed.covers(*never)));
     never.sort();
     never.dedup();

@@ -16,6 +16,9 @@ use crate::{
 /// Most flows that status shows: 32 components that each talk to eight others.
 pub const LONGEST: usize = 256;
 
+/// Name of every public address.
+pub const INTERNET: &str = "addresses/internet";
+
 /// Which end of a flow a policy is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -31,6 +34,7 @@ pub fn id(peer: &Peer) -> String {
         Peer::Component(component) => component.clone(),
         Peer::Elsewhere { name, namespace, .. } => format!("{namespace}/{name}"),
         Peer::Addresses { first, more } => format!("addresses/{}", digest(&(first, more))),
+        Peer::Internet => INTERNET.to_owned(),
     }
 }
 
@@ -64,7 +68,7 @@ pub fn protocols(flow: &Flow) -> &'static [Protocol] {
 /// The flows as status shows them.
 pub fn status(tenant: &Tenant, flows: &[Flow]) -> NetworkStatus {
     let shown =
-        |end: &Peer| peer(end).map(|peer| NetworkPeer { except: addresses::except(tenant, &peer.cidrs), ..peer });
+        |end: &Peer| peer(end).map(|peer| NetworkPeer { except: addresses::except(tenant, end, &peer.cidrs), ..peer });
     shown_by(flows, shown)
 }
 
@@ -103,9 +107,7 @@ fn peer(end: &Peer) -> Option<NetworkPeer> {
         Peer::Elsewhere { namespace, labels, .. } => {
             Some(NetworkPeer { namespace: Some(namespace.clone()), pod_labels: labels.clone(), ..named })
         }
-        Peer::Addresses { first, more } => {
-            Some(NetworkPeer { cidrs: std::iter::once(first).chain(more).cloned().collect(), ..named })
-        }
+        Peer::Addresses { .. } | Peer::Internet => Some(NetworkPeer { cidrs: addresses::of(end), ..named }),
     }
 }
 

@@ -18,13 +18,13 @@ use crate::{
         job::{agent, job},
         network::Network,
         pod::Pod,
-        release,
+        release, webhooks,
     },
     conditions::{Reason, Verdict},
     names,
     objects::{Desired, Object, digest, kind},
     tenant::{
-        Tenant,
+        self, Tenant,
         database::{COMPONENT, Mode},
     },
 };
@@ -103,7 +103,8 @@ pub fn receivers(tenant: &Tenant) -> Vec<(&str, i32)> {
     let ports =
         components.flat_map(|component| component.ports.iter().map(|port| (component.name.as_str(), port.port)));
     let database = tenant.database.iter().filter(|database| !matches!(database.mode, Mode::External(_)));
-    database.map(|database| (COMPONENT, database.port)).chain(ports).take(24).collect()
+    let gate = webhooks::exists(tenant).then_some((tenant::webhooks::COMPONENT, tenant::webhooks::PORT));
+    database.map(|database| (COMPONENT, database.port)).chain(gate).chain(ports).take(24).collect()
 }
 
 fn tries(tenant: &Tenant) -> Vec<Try> {

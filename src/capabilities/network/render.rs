@@ -136,7 +136,9 @@ fn peers(tenant: &Tenant, peer: &Peer) -> Vec<NetworkPolicyPeer> {
             }]
         }
         Peer::Elsewhere { namespace, labels, .. } => vec![elsewhere(namespace, labels.clone())],
-        Peer::Addresses { first, more } => std::iter::once(first).chain(more).map(|cidr| block(tenant, cidr)).collect(),
+        Peer::Addresses { .. } | Peer::Internet => {
+            addresses::of(peer).into_iter().map(|cidr| block(tenant, peer, cidr)).collect()
+        }
     }
 }
 
@@ -151,10 +153,10 @@ fn elsewhere(namespace: &str, pods: BTreeMap<String, String>) -> NetworkPolicyPe
     }
 }
 
-fn block(tenant: &Tenant, cidr: &str) -> NetworkPolicyPeer {
-    let except = addresses::except(tenant, std::slice::from_ref(&cidr));
+fn block(tenant: &Tenant, peer: &Peer, cidr: String) -> NetworkPolicyPeer {
+    let except = addresses::except(tenant, peer, std::slice::from_ref(&cidr));
     let except = (!except.is_empty()).then_some(except);
-    NetworkPolicyPeer { ip_block: Some(IPBlock { cidr: cidr.to_owned(), except }), ..NetworkPolicyPeer::default() }
+    NetworkPolicyPeer { ip_block: Some(IPBlock { cidr, except }), ..NetworkPolicyPeer::default() }
 }
 
 fn component_pods(tenant: &Tenant, component: &str) -> LabelSelector {

@@ -15,22 +15,13 @@ use crate::{
     conditions::Reason,
 };
 
+pub use crate::capabilities::serving::Pods;
+
 const HISTORY: usize = 10;
 /// More than there are steps.
 const TURNS: usize = 16;
 /// Seconds that the Gateway may take to follow a change.
 const FOLLOW_SECONDS: i64 = 300;
-
-/// How far pods are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pods {
-    /// All there, all ready, all of that release.
-    Complete,
-    /// On their way; what is missing.
-    Coming(String),
-    /// They will not become ready by themselves; what is wrong.
-    Broken(String),
-}
 
 /// What the application's own checks say.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::{
     capabilities::{
         Demand, Input,
         isolation::{QUOTA, mebibytes, millicores},
-        route,
+        route, serving,
     },
     conditions::Proof,
     names,
@@ -125,37 +125,11 @@ fn pods(input: Input<'_>, name: &str, release: &ReleaseIdentity) -> Pods {
     if live.labels().get(names::RELEASE) != Some(&release.digest) {
         return Pods::Coming(format!("Deployment {name} is still of another release"));
     }
-    if rolled_out(live) {
-        return Pods::Complete;
-    }
-    let (available, wanted) = (
-        number(live, "/status/updatedReplicas").min(number(live, "/status/availableReplicas")),
-        number(live, "/spec/replicas"),
-    );
-    let count = format!("{available} of {wanted} new pods of {name} are available");
-    let mut problems = input.observed.problems.iter();
-    if let Some(problem) =
-        problems.find(|problem| problem.pod.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')))
-    {
-        return Pods::Broken(format!("{count}; pod {}: {}: {}", problem.pod, problem.reason, problem.message));
-    }
-    let conditions = field(live, "/status/conditions").and_then(|c| c.as_array()).cloned().unwrap_or_default();
-    match conditions.iter().find(|condition| condition["reason"] == "ProgressDeadlineExceeded") {
-        Some(_) => Pods::Broken(format!("{count}; the Deployment makes no progress")),
-        None => Pods::Coming(count),
-    }
+    serving::pods(input, name, live)
 }
 
 fn deployment<'a>(input: Input<'a>, name: &str) -> Option<&'a DynamicObject> {
     input.observed.get(kind::DEPLOYMENT, &input.tenant.namespace, name)
-}
-
-fn rolled_out(live: &DynamicObject) -> bool {
-    let wanted = number(live, "/spec/replicas");
-    number(live, "/status/observedGeneration") >= live.metadata.generation.unwrap_or_default()
-        && number(live, "/status/updatedReplicas") == wanted
-        && number(live, "/status/replicas") == wanted
-        && number(live, "/status/availableReplicas") == wanted
 }
 
 /// Number of pods that the colour that serves has now; somebody may have asked for more than the spec does.

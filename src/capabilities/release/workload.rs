@@ -2,15 +2,11 @@
 
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy},
         batch::v1::{PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule},
-        core::v1::{ConfigMap, PodTemplateSpec, Service, ServicePort, ServiceSpec},
-        policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
+        core::v1::{ConfigMap, PodTemplateSpec},
     },
-    apimachinery::pkg::{
-        apis::meta::v1::{LabelSelector, ObjectMeta},
-        util::intstr::IntOrString,
-    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
 
 use super::{
@@ -28,6 +24,7 @@ use crate::{
         isolation::metadata,
         job::job,
         pod::{Pod, selector},
+        serving,
     },
     names,
     objects::{Object, kind},
@@ -93,39 +90,12 @@ impl Place<'_> {
     }
 
     fn service(&self, name: &str, colour: Option<Colour>) -> Object {
-        let port = |port: &crate::api::v1alpha1::Port| ServicePort {
-            name: Some(port.name.clone()),
-            port: port.port,
-            target_port: Some(IntOrString::String(port.name.clone())),
-            protocol: Some("TCP".to_owned()),
-            ..ServicePort::default()
-        };
-        let service = Service {
-            metadata: self.metadata(name),
-            spec: Some(ServiceSpec {
-                selector: self.selector(colour).match_labels,
-                ports: Some(self.part.component.ports.iter().map(port).collect()),
-                type_: Some("ClusterIP".to_owned()),
-                ..ServiceSpec::default()
-            }),
-            status: None,
-        };
-        Object::new(kind::SERVICE, &service)
+        let ports = self.part.component.ports.iter().map(|port| (port.name.as_str(), port.port));
+        serving::service(self.metadata(name), self.selector(colour), ports)
     }
 
-    /// One pod at a time may be evicted, and a pod that is not ready never blocks an eviction.
     fn disruption_budget(&self) -> Object {
-        let budget = PodDisruptionBudget {
-            metadata: self.metadata(&self.name()),
-            spec: Some(PodDisruptionBudgetSpec {
-                max_unavailable: Some(IntOrString::Int(1)),
-                unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
-                selector: Some(self.selector(self.colour)),
-                ..PodDisruptionBudgetSpec::default()
-            }),
-            status: None,
-        };
-        Object::new(kind::POD_DISRUPTION_BUDGET, &budget)
+        serving::disruption_budget(self.metadata(&self.name()), self.selector(self.colour))
     }
 
     fn deployment(&self, candidate: &Candidate, replicas: i32) -> Object {
@@ -177,13 +147,7 @@ impl Place<'_> {
 fn strategy(strategy: Strategy) -> DeploymentStrategy {
     match strategy {
         Strategy::Recreate => DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None },
-        Strategy::Atomic | Strategy::Rolling => DeploymentStrategy {
-            type_: Some("RollingUpdate".to_owned()),
-            rolling_update: Some(RollingUpdateDeployment {
-                max_surge: Some(IntOrString::Int(1)),
-                max_unavailable: Some(IntOrString::Int(0)),
-            }),
-        },
+        Strategy::Atomic | Strategy::Rolling => serving::rolling(),
     }
 }
 

@@ -38,6 +38,7 @@ fn templates(reason: Reason) -> &'static [&'static str] {
         | Reason::ReferenceInvalid
         | Reason::BindingMissing
         | Reason::CidrRefused
+        | Reason::WebhooksInvalid
         | Reason::OutOfBounds
         | Reason::DatabaseModeRefused
         | Reason::DatabaseModeChanged

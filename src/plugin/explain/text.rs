@@ -84,6 +84,7 @@ fn readme(capability: &str) -> &'static str {
         "network" => include_str!("../../capabilities/network/README.md"),
         "credentials" => include_str!("../../capabilities/credentials/README.md"),
         "database" => include_str!("../../capabilities/database/README.md"),
+        "webhooks" => include_str!("../../capabilities/webhooks/README.md"),
         "release" => include_str!("../../capabilities/release/README.md"),
         "edge" => include_str!("../../capabilities/edge/README.md"),
         _ => "",

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     api::v1alpha1::{AllowedFlow, NetworkPeer, NetworkStatus, Protocol},
-    capabilities::network::graph::is_component,
+    capabilities::network::graph::{INTERNET, is_component},
     names,
     plugin::{
         look::{self, Look},
@@ -79,6 +79,9 @@ impl Graph {
 
     /// What an end is called where there is little room: addresses by themselves.
     pub(super) fn short(&self, id: &str) -> String {
+        if id == INTERNET {
+            return "internet".to_owned();
+        }
         let cidrs = self.peer(id).map(|peer| peer.cidrs.as_slice()).unwrap_or_default();
         match cidrs {
             [] => plain(id),
@@ -88,10 +91,17 @@ impl Graph {
     }
 }
 
+/// Ranges that are left out of a peer, and that a table still shows.
+const MANY: usize = 8;
+
 /// Who a peer is.
 pub(super) fn who(peer: &NetworkPeer) -> String {
     let Some(namespace) = &peer.namespace else {
-        let except = if peer.except.is_empty() { String::new() } else { format!(" but {}", peer.except.join(", ")) };
+        let except = match peer.except.len() {
+            0 => String::new(),
+            1..=MANY => format!(" but {}", peer.except.join(", ")),
+            many => format!(" but {many} ranges, which -o yaml lists"),
+        };
         return plain(&format!("{}{except}", peer.cidrs.join(", ")));
     };
     if peer.pod_labels.is_empty() {
@@ -140,5 +150,24 @@ fn heading(graph: &Graph) -> String {
         None => format!(
             "HospitalTenant {tenant}: {components} components in namespace {namespace}; all traffic is denied but:"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_internet_has_a_name_and_what_is_left_out_of_it_is_counted() {
+        let peer = |except: usize| NetworkPeer {
+            name: INTERNET.to_owned(),
+            cidrs: vec!["0.0.0.0/0".to_owned()],
+            except: vec!["10.0.0.0/8".to_owned(); except],
+            ..NetworkPeer::default()
+        };
+        let network = NetworkStatus { peers: vec![peer(9)], ..NetworkStatus::default() };
+        assert_eq!(Graph::new("st-elsewhere", network).short(INTERNET), "internet");
+        assert_eq!(who(&peer(1)), "0.0.0.0/0 but 10.0.0.0/8");
+        assert_eq!(who(&peer(9)), "0.0.0.0/0 but 9 ranges, which -o yaml lists");
     }
 }

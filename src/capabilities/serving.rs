@@ -1,0 +1,111 @@
+//! What belongs to pods that serve: how they are replaced, reached and counted.
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{Service, ServicePort, ServiceSpec},
+        policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
+    },
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+use kube::core::DynamicObject;
+
+use super::Input;
+use crate::objects::{Object, field, kind, number};
+
+/// New pods before old ones end, one by one.
+pub fn rolling() -> DeploymentStrategy {
+    DeploymentStrategy {
+        type_: Some("RollingUpdate".to_owned()),
+        rolling_update: Some(RollingUpdateDeployment {
+            max_surge: Some(IntOrString::Int(1)),
+            max_unavailable: Some(IntOrString::Int(0)),
+        }),
+    }
+}
+
+/// One pod at a time may be evicted, and a pod that is not ready never blocks an eviction.
+pub fn disruption_budget(metadata: ObjectMeta, selector: LabelSelector) -> Object {
+    let budget = PodDisruptionBudget {
+        metadata,
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable: Some(IntOrString::Int(1)),
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+            selector: Some(selector),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        status: None,
+    };
+    Object::new(kind::POD_DISRUPTION_BUDGET, &budget)
+}
+
+/// Inside of the cluster only; ports by their names.
+pub fn service<'a>(
+    metadata: ObjectMeta,
+    selector: LabelSelector,
+    ports: impl Iterator<Item = (&'a str, i32)>,
+) -> Object {
+    let port = |(name, port): (&str, i32)| ServicePort {
+        name: Some(name.to_owned()),
+        port,
+        target_port: Some(IntOrString::String(name.to_owned())),
+        protocol: Some("TCP".to_owned()),
+        ..ServicePort::default()
+    };
+    let service = Service {
+        metadata,
+        spec: Some(ServiceSpec {
+            selector: selector.match_labels,
+            ports: Some(ports.map(port).collect()),
+            type_: Some("ClusterIP".to_owned()),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    };
+    Object::new(kind::SERVICE, &service)
+}
+
+/// How far pods are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pods {
+    /// All there, all ready, all as they are wanted.
+    Complete,
+    /// On their way; what is missing.
+    Coming(String),
+    /// They will not become ready by themselves; what is wrong.
+    Broken(String),
+}
+
+/// How far the pods of a Deployment are.
+pub fn pods(input: Input<'_>, name: &str, live: &DynamicObject) -> Pods {
+    if rolled_out(live) {
+        return Pods::Complete;
+    }
+    let (available, wanted) = (
+        number(live, "/status/updatedReplicas").min(number(live, "/status/availableReplicas")),
+        number(live, "/spec/replicas"),
+    );
+    let count = format!("{available} of {wanted} new pods of {name} are available");
+    let mut problems = input.observed.problems.iter();
+    if let Some(problem) =
+        problems.find(|problem| problem.pod.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')))
+    {
+        return Pods::Broken(format!("{count}; pod {}: {}: {}", problem.pod, problem.reason, problem.message));
+    }
+    let conditions = field(live, "/status/conditions").and_then(|c| c.as_array()).cloned().unwrap_or_default();
+    match conditions.iter().find(|condition| condition["reason"] == "ProgressDeadlineExceeded") {
+        Some(_) => Pods::Broken(format!("{count}; the Deployment makes no progress")),
+        None => Pods::Coming(count),
+    }
+}
+
+fn rolled_out(live: &DynamicObject) -> bool {
+    let wanted = number(live, "/spec/replicas");
+    number(live, "/status/observedGeneration") >= live.metadata.generation.unwrap_or_default()
+        && number(live, "/status/updatedReplicas") == wanted
+        && number(live, "/status/replicas") == wanted
+        && number(live, "/status/availableReplicas") == wanted
+}
