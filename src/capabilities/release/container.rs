@@ -136,30 +136,46 @@ fn agent(image: &str, program: &Program, install: bool) -> K8sContainer {
 }
 
 fn env(program: &Program) -> Vec<EnvVar> {
-    let mut places: BTreeMap<String, (&str, &str)> = BTreeMap::new();
-    for (secret, key) in program.env.iter().flat_map(|(_, text)| text.secrets()) {
-        places.insert(place_of(secret, key), (secret, key));
-    }
-    let secret = |(name, (secret, key)): (String, (&str, &str))| EnvVar {
-        name,
+    let secrets = program.env.iter().flat_map(|(_, text)| text.secrets());
+    let places = places(secrets);
+    let secret = |((secret, key), name): (&(&str, &str), &String)| EnvVar {
+        name: name.clone(),
         value: None,
         value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector { name: secret.to_owned(), key: key.to_owned(), optional: None }),
+            secret_key_ref: Some(SecretKeySelector {
+                name: (*secret).to_owned(),
+                key: (*key).to_owned(),
+                optional: None,
+            }),
             ..EnvVarSource::default()
         }),
     };
+    let place =
+        |secret: &str, key: &str| places.get(&(secret, key)).map(|place| format!("$({place})")).unwrap_or_default();
     let plain = |(name, text): &(String, crate::tenant::template::Text)| EnvVar {
         name: name.clone(),
-        value: Some(text.fill(escape_expansion, |secret, key| format!("$({})", place_of(secret, key)))),
+        value: Some(text.fill(escape_expansion, place)),
         value_from: None,
     };
     // Kubernetes expands only what is defined before.
-    places.into_iter().map(secret).chain(program.env.iter().map(plain)).collect()
+    places.iter().map(secret).chain(program.env.iter().map(plain)).collect()
 }
 
-fn place_of(secret: &str, key: &str) -> String {
-    let upper = |text: &str| text.to_uppercase().replace(['-', '.'], "_");
-    format!("HIS_{}_{}", upper(secret), upper(key))
+/// Variables that hold secrets, by Secret and key. Where two would have the same name, each is told apart by a digest: one
+/// would otherwise be taken for the other.
+fn places<'a>(secrets: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<(&'a str, &'a str), String> {
+    let plain = |(secret, key): &(&str, &str)| {
+        let upper = |text: &str| text.to_uppercase().replace(['-', '.'], "_");
+        format!("HIS_{}_{}", upper(secret), upper(key))
+    };
+    let all: BTreeSet<(&str, &str)> = secrets.collect();
+    let shared = |name: &String| all.iter().filter(|other| plain(other) == *name).count() > 1;
+    let place = |at: &(&'a str, &'a str)| {
+        let name = plain(at);
+        let name = if shared(&name) { format!("{name}_{}", digest(at).to_uppercase()) } else { name };
+        (*at, name)
+    };
+    all.iter().map(place).collect()
 }
 
 /// A volume's name has at most 63 characters and no dot; a Secret's may have 253 and some.
@@ -247,4 +263,17 @@ fn kubelet_probe(probe: &Probe, ports: &[Port], timing: Timing) -> K8sProbe {
         result.exec = Some(ExecAction { command: Some(command) });
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_whose_names_differ_in_signs_only_keep_variables_of_their_own() {
+        let all = [("app-mail", "key"), ("app", "mail.key"), ("app", "mail_key"), ("app", "other")];
+        let places = places(all.into_iter());
+        assert_eq!(places.values().collect::<BTreeSet<_>>().len(), all.len(), "{places:?}");
+        assert_eq!(places[&("app", "other")], "HIS_APP_OTHER");
+    }
 }
