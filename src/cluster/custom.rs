@@ -20,12 +20,15 @@ use super::{
     follow::Sink,
     index::{Effects, Index},
 };
-use crate::api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant};
+use crate::{
+    api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant},
+    objects::managed,
+};
 
 fn read<K: DeserializeOwned + Resource<DynamicType = ()>>(mut object: DynamicObject) -> Option<K> {
     let name = object.name_any();
-    // Nobody reads who manages which field, and it is larger than all the rest.
-    object.metadata.managed_fields = None;
+    // Who manages which field is larger than all the rest; only who changed the spec last is ever asked for.
+    object.metadata.managed_fields = managed::without_fields(object.managed_fields());
     let read = object.try_parse::<K>();
     read.inspect_err(
         |error| tracing::error!(kind = %K::kind(&()), name, %error, "resource cannot be read and is left alone"),

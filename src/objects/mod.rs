@@ -5,6 +5,7 @@
 pub mod covers;
 mod desired;
 pub mod kind;
+pub mod managed;
 mod observed;
 
 pub use covers::amount;

@@ -51,6 +51,8 @@ pub struct Tenant {
     pub parameters: BTreeMap<String, String>,
     /// Where the database is and who may use it how; absent when the application needs none.
     pub database: Option<Database>,
+    /// The field manager that changed the spec last; absent where nobody is known, as in files.
+    pub changed_by: Option<String>,
     /// Settings of the operator.
     pub settings: Settings,
     /// The time of this pass.

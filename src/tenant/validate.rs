@@ -11,7 +11,7 @@ use crate::{
     },
     conditions::{Reason, Rejection},
     names,
-    objects::{Observed, kind},
+    objects::{Observed, kind, managed},
 };
 
 impl Tenant {
@@ -39,6 +39,7 @@ impl Tenant {
             version,
             parameters,
             database: None,
+            changed_by: managed::changed_by(resource.managed_fields()).map(ToOwned::to_owned),
             settings: inputs.settings.clone(),
             now: inputs.now,
         };

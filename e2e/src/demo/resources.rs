@@ -9,6 +9,9 @@ use kube::{
 };
 use serde_json::Value;
 
+/// Who applies resources, as a pipeline does.
+pub const FIELD_MANAGER: &str = "gitops";
+
 /// `HospitalPlatform`.
 pub fn platforms(client: &Client) -> Api<DynamicObject> {
     all(client, "HospitalPlatform", "hospitalplatforms")
@@ -32,7 +35,7 @@ fn all(client: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
 /// Server-side apply of a custom resource, as a GitOps pipeline does it.
 pub async fn apply(api: &Api<DynamicObject>, object: &Value) -> Result<DynamicObject> {
     let name = object.pointer("/metadata/name").and_then(Value::as_str).context("object without metadata.name")?;
-    let parameters = PatchParams::apply("gitops").force();
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
     api.patch(name, &parameters, &Patch::Apply(object)).await.with_context(|| format!("cannot apply {name}"))
 }
 

@@ -218,6 +218,10 @@ pub struct Rollout {
     pub since: String,
     /// When it began (RFC 3339).
     pub started: String,
+    /// Who asked for it: the field manager that changed the spec last, such as `kubectl` or a GitOps controller. Absent: not
+    /// known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<String>,
     /// What the data can be set back to.
     #[serde(default)]
     pub restore_point: RestorePoint,
@@ -283,6 +287,9 @@ pub struct ReleaseRecord {
     pub started: String,
     /// When it ended (RFC 3339).
     pub ended: String,
+    /// Who asked for it: the field manager that had changed the spec last. Absent: not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<String>,
     /// What the data could be set back to.
     #[serde(default)]
     pub restore_point: RestorePoint,

@@ -60,6 +60,8 @@ impl Watch {
 pub struct Seen {
     /// The release that the spec asks for.
     pub wanted: ReleaseIdentity,
+    /// Who asks for it.
+    pub asked_by: Option<String>,
     /// Why no release may begin now.
     pub closed: Option<String>,
     /// What the quota lacks for the new pods.
@@ -185,6 +187,7 @@ fn begin(state: &ReleaseStatus, seen: &Seen, now: DateTime<Utc>) -> ReleaseStatu
         number: state.count.saturating_add(1),
         since: text(now),
         started: text(now),
+        asked_by: seen.asked_by.clone(),
         ..Rollout::default()
     };
     ReleaseStatus { count: rollout.number, rollout: Some(rollout), refused: None, ..state.clone() }
@@ -312,6 +315,7 @@ fn end(
         outcome,
         started: rollout.started,
         ended: text(now),
+        asked_by: rollout.asked_by,
         restore_point: rollout.restore_point,
         failure,
         evidence: None,

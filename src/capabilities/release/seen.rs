@@ -52,6 +52,7 @@ pub fn seen(plan: &Plan, input: Input<'_>) -> Seen {
     let old = state.live.as_ref();
     Seen {
         wanted: plan.wanted.identity.clone(),
+        asked_by: tenant.changed_by.clone(),
         closed: plan.closed.as_ref().map(|closed| closed.why.clone()),
         shortage: shortage(&plan.wanted, input),
         expand: plan.gate.clone(),

@@ -31,13 +31,16 @@ pub(super) fn under_way(release: &ReleaseStatus, now: DateTime<Utc>) -> Option<S
 
 /// Ended releases, newest first.
 pub(super) fn history(release: &ReleaseStatus, now: DateTime<Utc>, look: Look) -> Option<String> {
-    let mut table =
-        table(look, &["RELEASE", "ATTEMPT", "OUTCOME", "ENDED", "TOOK", "REQUESTS FAILED", "TWO VERSIONS", "STEPS"]);
+    let mut table = table(
+        look,
+        &["RELEASE", "ATTEMPT", "ASKED BY", "OUTCOME", "ENDED", "TOOK", "REQUESTS FAILED", "TWO VERSIONS", "STEPS"],
+    );
     for record in &release.history {
         let outcome = format!("{:?}", record.outcome);
         table.add_row([
             Cell::new(plain(&record.release.version)),
             Cell::new(record.release.attempt),
+            Cell::new(plain(record.asked_by.as_deref().unwrap_or_default())),
             truth(&outcome, Some(record.outcome == ReleaseOutcome::Completed)),
             Cell::new(age(time(&record.ended), now)),
             Cell::new(took(record)),

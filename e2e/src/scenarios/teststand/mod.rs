@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::Theatre;
 use crate::demo::{
     hospital::Hospital,
-    resources::{applications, apply, condition, is_true, set, tenants},
+    resources::{FIELD_MANAGER, applications, apply, condition, is_true, set, tenants},
 };
 use load::{Door, Load, Report};
 use workers::Background;
@@ -224,6 +224,7 @@ impl Stand {
         };
         let known = |tenant: &DynamicObject| last(tenant, "/evidence").is_some();
         let tenant = self.hospital.until(&format!("evidence of {version}"), PATIENCE, known).await?;
+        ensure!(last(&tenant, "/askedBy").is_some_and(|by| by == FIELD_MANAGER), "nobody is said to have asked");
         let number = |field: &str| last(&tenant, &format!("/evidence/{field}")).and_then(|value| value.as_i64());
         ensure!(last(&tenant, "/release/version").is_some_and(|of| of == version), "the last release is not {version}");
         let [requests, failed, old, new, mixed] = ["requests", "failed", "old", "new", "mixedMilliseconds"].map(number);

@@ -20,6 +20,7 @@ fn serving(version: &str) -> ReleaseStatus {
 fn fine(wanted: &str) -> Seen {
     Seen {
         wanted: release(wanted),
+        asked_by: Some("kubectl".to_owned()),
         closed: None,
         shortage: None,
         expand: Gate::Open,
