@@ -58,7 +58,9 @@ struct Line {
     stage_timestamp: String,
 }
 
-#[derive(Deserialize)]
+/// Nobody, where the server did not believe who it was: the token of a pod that has just gone.
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct User {
     username: String,
 }
@@ -167,6 +169,16 @@ mod tests {
         let short: Vec<_> =
             events.iter().map(|event| (event.verb.as_str(), event.resource.as_str(), event.code)).collect();
         assert_eq!(short, [("get", "secrets", 403), ("watch", "pods", 200)]);
+    }
+
+    #[test]
+    fn a_request_of_nobody_counts_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log");
+        let line = r#"{"auditID":"4","stage":"ResponseStarted","requestURI":"/apis","verb":"update","user":{},"responseStatus":{"code":401},"requestReceivedTimestamp":"2026-01-01T00:00:00Z"}"#;
+        fs::write(&path, format!("{line}\n")).unwrap();
+        let events = read(&path).unwrap();
+        assert_eq!(events.iter().map(|event| (event.user.as_str(), event.code)).collect::<Vec<_>>(), [("", 401)]);
     }
 
     #[test]
