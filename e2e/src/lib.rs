@@ -20,6 +20,7 @@ pub mod control_plane;
 pub mod demo;
 pub mod forward;
 pub mod images;
+pub mod knock;
 pub mod kubelets;
 pub mod mutants;
 pub mod netpol;

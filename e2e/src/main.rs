@@ -1,5 +1,6 @@
 //! The door to the harness: a local cluster that comes up, is used, and goes away without a trace.
 
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use e2e::cluster::{self, Ports};
 use e2e::demo::{self, ExistingArgs, Site};
 use e2e::parts::{self, Part};
-use e2e::{bench, forward, mutants, netpol, outside, scenarios, verify};
+use e2e::{bench, forward, knock, mutants, netpol, outside, scenarios, verify};
 
 /// A real two-node Kubernetes on this machine, and what runs on it.
 #[derive(Debug, Parser)]
@@ -104,6 +105,11 @@ enum Command {
     #[command(hide = true)]
     Outside,
     #[command(hide = true)]
+    Knock {
+        /// Where to connect.
+        targets: Vec<SocketAddrV4>,
+    },
+    #[command(hide = true)]
     NetpolEnforcer,
     #[command(hide = true)]
     NetpolCni,
@@ -186,6 +192,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Parts => parts::ensure_all(&Part::CLUSTER)?,
         Command::Forward(ports) => forward::run(&cluster::forward(ports.into())?)?,
         Command::Outside => outside::run(cluster::OUTSIDE)?,
+        Command::Knock { targets } => knock::run(&targets),
         Command::NetpolEnforcer => {
             let (kubeconfig, nodes) = cluster::enforced()?;
             runtime()?.block_on(netpol::run(&kubeconfig, nodes))?;

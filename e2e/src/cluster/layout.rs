@@ -144,6 +144,12 @@ impl Layout {
         self.dir.join(node.name())
     }
 
+    /// Network namespaces of the node's pods.
+    pub fn pod_networks(&self, node: Node) -> PathBuf {
+        self.node(node).join("containerd/state/io.containerd.grpc.v1.cri/netns")
+    }
+
+    /// Where the node's containerd listens.
     pub fn containerd_socket(&self, node: Node) -> PathBuf {
         self.node(node).join("containerd.sock")
     }

@@ -4,6 +4,7 @@
 pub mod compare;
 pub mod disturbed;
 mod load;
+pub mod matrix;
 mod socket;
 pub mod webhooks;
 mod workers;
