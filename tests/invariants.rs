@@ -64,6 +64,7 @@ const ORACLES: &[(&str, Oracle)] = &[
     ("valid_names", objects::valid_names),
     ("quota_fits_a_surge", objects::quota_fits_a_surge),
     ("safe_rollouts", objects::safe_rollouts),
+    ("autoscalers_follow_users", objects::autoscalers_follow_users),
 ];
 
 /// Small enough to take seconds; the seed is fixed, so that a failure is the same everywhere.
@@ -216,7 +217,8 @@ fn secrets_of_any_name_can_be_bound() {
 
 #[test]
 fn every_oracle_notices_its_mutant() {
-    let worlds = [states(&Hospital::fixture()), states(&Hospital::fixture().calling(0))].concat();
+    let hospitals = [Hospital::fixture(), Hospital::fixture().calling(0), Hospital::fixture().growing(0)];
+    let worlds: Vec<World> = hospitals.iter().flat_map(states).collect();
     for (name, oracle) in ORACLES {
         let damage = mutants::of(name);
         let mut damaged = 0;

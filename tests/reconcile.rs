@@ -21,6 +21,7 @@ mod support;
 mod reconcile {
     mod actor;
     mod arrival;
+    mod autoscale;
     mod crash;
     mod deletion;
     mod drift;

@@ -14,7 +14,10 @@ use k8s_openapi::{
 use kube::core::DynamicObject;
 
 use super::Input;
-use crate::objects::{Object, field, kind, number};
+use crate::objects::{Object, Problem, field, kind, number};
+
+/// Reason of a pod for which there is no node.
+pub const UNSCHEDULABLE: &str = "Unschedulable";
 
 /// New pods before old ones end, one by one.
 pub fn rolling() -> DeploymentStrategy {
@@ -79,9 +82,28 @@ pub enum Pods {
     Broken(String),
 }
 
+/// Which pods must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needed {
+    /// All that the Deployment asks for.
+    All,
+    /// At least so many, and none of another template: what an autoscaler asks for beyond them is on its way.
+    Least(i32),
+    /// The same of a Deployment whose pods were all there before: that its controller has not looked at the newest number
+    /// yet says nothing about those that are there.
+    Still(i32),
+}
+
 /// How far the pods of a Deployment are.
-pub fn pods(input: Input<'_>, name: &str, live: &DynamicObject) -> Pods {
-    if rolled_out(live) {
+pub fn pods(input: Input<'_>, name: &str, live: &DynamicObject, needed: Needed) -> Pods {
+    // A node for one more pod is missing sooner than what serves is hurt.
+    let well = || problems(input, name).all(|problem| problem.reason == UNSCHEDULABLE);
+    let complete = match needed {
+        Needed::All => rolled_out(live),
+        Needed::Least(least) => is_observed(live) && has_at_least(live, least) && well(),
+        Needed::Still(least) => has_at_least(live, least) && well(),
+    };
+    if complete {
         return Pods::Complete;
     }
     let (available, wanted) = (
@@ -89,10 +111,7 @@ pub fn pods(input: Input<'_>, name: &str, live: &DynamicObject) -> Pods {
         number(live, "/spec/replicas"),
     );
     let count = format!("{available} of {wanted} new pods of {name} are available");
-    let mut problems = input.observed.problems.iter();
-    if let Some(problem) =
-        problems.find(|problem| problem.pod.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')))
-    {
+    if let Some(problem) = problems(input, name).next() {
         return Pods::Broken(format!("{count}; pod {}: {}: {}", problem.pod, problem.reason, problem.message));
     }
     let conditions = field(live, "/status/conditions").and_then(|c| c.as_array()).cloned().unwrap_or_default();
@@ -102,9 +121,24 @@ pub fn pods(input: Input<'_>, name: &str, live: &DynamicObject) -> Pods {
     }
 }
 
+/// What keeps pods of a Deployment from running.
+pub fn problems<'a>(input: Input<'a>, name: &'a str) -> impl Iterator<Item = &'a Problem> {
+    let of = move |problem: &&Problem| problem.pod.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'));
+    input.observed.problems.iter().filter(of)
+}
+
+fn is_observed(live: &DynamicObject) -> bool {
+    number(live, "/status/observedGeneration") >= live.metadata.generation.unwrap_or_default()
+}
+
+fn has_at_least(live: &DynamicObject, least: i32) -> bool {
+    number(live, "/status/updatedReplicas") == number(live, "/status/replicas")
+        && number(live, "/status/availableReplicas") >= i64::from(least)
+}
+
 fn rolled_out(live: &DynamicObject) -> bool {
     let wanted = number(live, "/spec/replicas");
-    number(live, "/status/observedGeneration") >= live.metadata.generation.unwrap_or_default()
+    is_observed(live)
         && number(live, "/status/updatedReplicas") == wanted
         && number(live, "/status/replicas") == wanted
         && number(live, "/status/availableReplicas") == wanted

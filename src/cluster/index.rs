@@ -375,7 +375,8 @@ pub(super) fn version(object: &DynamicObject) -> u64 {
     object.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
-/// Without what nobody reads, what nobody may keep, and what only costs memory.
+/// Without what nobody reads, what nobody may keep, and what only costs memory. Where some of it is not read, its version,
+/// which counts that too, is not kept either.
 fn stripped(kind: Kind, mut object: DynamicObject) -> DynamicObject {
     object.metadata.managed_fields = None;
     if let Some(annotations) = &mut object.metadata.annotations {
@@ -383,6 +384,13 @@ fn stripped(kind: Kind, mut object: DynamicObject) -> DynamicObject {
     }
     if kind.watch == Watch::TenantMetadata {
         (object.types, object.data) = (None, serde_json::Value::Null);
+    }
+    for unread in kind.unread {
+        object.metadata.resource_version = None;
+        let (parent, field) = unread.rsplit_once('/').unwrap_or_default();
+        if let Some(parent) = object.data.pointer_mut(parent).and_then(serde_json::Value::as_object_mut) {
+            parent.remove(field);
+        }
     }
     object
 }

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::objects::kind::{CONFIG_MAP, HTTP_ROUTE, ROLE_BINDING, SECRET};
+use crate::objects::kind::{CONFIG_MAP, HORIZONTAL_POD_AUTOSCALER, HTTP_ROUTE, ROLE_BINDING, SECRET};
 
 fn tenant(name: &str, created: &str, host: &str) -> HospitalTenant {
     serde_json::from_value(json!({
@@ -44,6 +44,29 @@ fn a_changed_child_wakes_its_tenant_and_an_unchanged_one_nobody() {
     assert_eq!(seen.get(CONFIG_MAP, "his-a", "web"), Some(&child));
     assert!(index.observe(&tenant("b", "2026-01-01T00:00:00Z", "b.example.org")).objects.is_empty());
     assert_eq!(index.remove(CONFIG_MAP, &("his-a".to_owned(), "web".to_owned()), 0).wake, set(&["a"]));
+}
+
+#[test]
+fn what_an_autoscaler_measures_wakes_nobody_and_what_it_says_of_itself_does() {
+    let mut index = with_tenants(&["a"]);
+    let mut tell = |version: &str, cpu: i64, active: &str| {
+        let mut autoscaler = object(HORIZONTAL_POD_AUTOSCALER, "his-a", "web", Some("a"));
+        autoscaler.metadata.resource_version = Some(version.to_owned());
+        let status = json!({
+            "currentMetrics": [{"resource": {"current": {"averageUtilization": cpu}}}], "currentReplicas": 2,
+            "desiredReplicas": 3, "lastScaleTime": format!("2030-01-31T18:00:0{version}Z"),
+            "conditions": [{"type": "ScalingActive", "status": active}],
+        });
+        autoscaler.data = json!({"spec": {"maxReplicas": 6}, "status": status});
+        index.apply(HORIZONTAL_POD_AUTOSCALER, autoscaler).wake
+    };
+    assert_eq!(tell("1", 40, "True"), set(&["a"]));
+    assert_eq!(tell("2", 55, "True"), set(&[]));
+    assert_eq!(tell("3", 55, "False"), set(&["a"]));
+    let seen = index.observe(&tenant("a", "2026-01-01T00:00:00Z", "a.example.org"));
+    let live = seen.get(HORIZONTAL_POD_AUTOSCALER, "his-a", "web").unwrap();
+    let said = json!({"conditions": [{"type": "ScalingActive", "status": "False"}]});
+    assert_eq!(live.data, json!({"spec": {"maxReplicas": 6}, "status": said}));
 }
 
 #[test]

@@ -48,5 +48,6 @@ const TENANT: Kind = Kind {
     retention: Retention::Data,
     watch: Watch::Cluster,
     crd: None,
+    unread: &[],
     reason: "what is reconciled; only its status and finalizer are written",
 };

@@ -37,6 +37,8 @@ pub struct Object {
     pub at: Ref,
     /// Full body for server-side apply, with `apiVersion`, `kind` and `metadata`.
     pub body: Value,
+    /// JSON pointer of a field that somebody else moves within bounds: rendered as it is, and no part of the digest.
+    pub moved: Option<&'static str>,
 }
 
 impl Object {
@@ -51,16 +53,26 @@ impl Object {
         }
         let text = |path: &str| body.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
         let at = Ref { kind, namespace: text("/metadata/namespace"), name: text("/metadata/name") };
-        let mut object = Self { at, body };
+        let mut object = Self { at, body, moved: None };
         if kind.retention == Retention::Data {
             object.label(names::RETAIN, "true");
         }
         object
     }
 
-    /// Hex digest of the body without its own stamp; changes if and only if a rendered field changes.
+    /// Somebody else moves this field, so that its value of the moment makes no other object.
+    #[must_use]
+    pub fn moved_by_others(self, pointer: &'static str) -> Self {
+        Self { moved: Some(pointer), ..self }
+    }
+
+    /// Hex digest of the body without its own stamp and without what others move; changes if and only if another rendered
+    /// field changes.
     pub fn digest(&self) -> String {
         let mut bare = self.body.clone();
+        if let Some(moved) = self.moved.and_then(|pointer| bare.pointer_mut(pointer)) {
+            *moved = Value::Null;
+        }
         if let Some(annotations) = bare.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
             annotations.remove(names::DESIRED);
         }

@@ -58,6 +58,8 @@ pub struct Kind {
     pub watch: Watch,
     /// Name of the CRD when the kind is not built in; absent means that every API server serves it.
     pub crd: Option<&'static str>,
+    /// JSON pointers of what others change all the time and nobody here reads. It is not kept, so that it wakes nobody.
+    pub unread: &'static [&'static str],
     /// Why the operator needs it: printed beside its RBAC rule.
     pub reason: &'static str,
 }
@@ -84,6 +86,7 @@ impl Kind {
             retention: Retention::Workload,
             watch: Watch::Cluster,
             crd: None,
+            unread: &[],
             reason,
         }
     }
@@ -98,6 +101,14 @@ impl Kind {
 
     const fn metadata_only(self) -> Self {
         Self { watch: Watch::TenantMetadata, ..self }
+    }
+
+    const fn at_version(self, version: &'static str) -> Self {
+        Self { version, ..self }
+    }
+
+    const fn without(self, unread: &'static [&'static str]) -> Self {
+        Self { unread, ..self }
     }
 
     const fn foreign(self, crd: &'static str) -> Self {
@@ -208,6 +219,15 @@ pub const JOB: Kind = Kind::workload("batch", "Job", "jobs", "init and migration
 /// Eviction limits.
 pub const POD_DISRUPTION_BUDGET: Kind =
     Kind::workload("policy", "PodDisruptionBudget", "poddisruptionbudgets", "a node drain never stops a component");
+/// Number of pods by load.
+pub const HORIZONTAL_POD_AUTOSCALER: Kind = Kind::workload(
+    "autoscaling",
+    "HorizontalPodAutoscaler",
+    "horizontalpodautoscalers",
+    "the load of a component decides how many pods it has, where its application says so",
+)
+.at_version("v2")
+.without(&["/status/currentMetrics", "/status/currentReplicas", "/status/desiredReplicas", "/status/lastScaleTime"]);
 /// Public route (Gateway API).
 pub const HTTP_ROUTE: Kind = Kind::workload(
     "gateway.networking.k8s.io",

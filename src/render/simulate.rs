@@ -12,6 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::{
     apps::v1::{DeploymentStatus, StatefulSetStatus},
+    autoscaling::v2::{HorizontalPodAutoscalerCondition, HorizontalPodAutoscalerStatus},
     batch::v1::{JobCondition, JobStatus},
 };
 use kube::{
@@ -268,6 +269,17 @@ fn status(object: &Object) -> Option<Value> {
         kind if kind == kind::CNPG_CLUSTER => {
             let instances = object.body.pointer("/spec/instances")?.clone();
             Some(Value::Object(Map::from_iter([("readyInstances".to_owned(), instances)])))
+        }
+        kind if kind == kind::HORIZONTAL_POD_AUTOSCALER => {
+            let active = HorizontalPodAutoscalerCondition {
+                type_: "ScalingActive".to_owned(),
+                status: "True".to_owned(),
+                ..HorizontalPodAutoscalerCondition::default()
+            };
+            typed(&HorizontalPodAutoscalerStatus {
+                conditions: Some(vec![active]),
+                ..HorizontalPodAutoscalerStatus::default()
+            })
         }
         kind if kind == kind::HTTP_ROUTE => typed(&RouteStatus::accepted()),
         _ => None,

@@ -4,6 +4,7 @@
 //! its own. It imports no client.
 
 pub mod cidr;
+mod count;
 pub mod database;
 pub mod fleet;
 pub mod hostname;
@@ -28,6 +29,7 @@ use crate::{
     settings::Settings,
 };
 
+pub use count::{Bounds, Count};
 pub use database::Database;
 
 /// One hospital, ready to be planned for.
@@ -81,8 +83,8 @@ impl Tenant {
         })
     }
 
-    /// Number of pods of a component, within the application's and the platform's bounds.
-    pub fn replicas(&self, component: &Component) -> Result<i32, Rejection> {
+    /// Number of pods of a component that nobody moves, within the application's and the platform's bounds.
+    fn replicas(&self, component: &Component) -> Result<i32, Rejection> {
         let wanted = self.size(component).and_then(|size| size.replicas);
         if component.singleton == Some(true) {
             return match wanted {
@@ -92,7 +94,7 @@ impl Tenant {
         }
         let floor = self.platform.floors.as_ref().and_then(|floors| floors.replicas).unwrap_or(2);
         let min = component.replicas.as_ref().map_or(floor, |replicas| replicas.min.max(floor));
-        let max = component.replicas.as_ref().and_then(|replicas| replicas.max).unwrap_or(100);
+        let max = max_replicas(component);
         match wanted {
             None => Ok(min),
             Some(n) if n < floor => {
@@ -141,6 +143,10 @@ impl Tenant {
     fn size(&self, component: &Component) -> Option<&crate::api::v1alpha1::ComponentSize> {
         self.spec.components.iter().find(|size| size.name == component.name)
     }
+}
+
+fn max_replicas(component: &Component) -> i32 {
+    component.replicas.as_ref().and_then(|replicas| replicas.max).unwrap_or(100)
 }
 
 fn out_of_bounds(component: &Component, what: String) -> Rejection {

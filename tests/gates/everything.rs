@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use his_operator::{
     api::v1alpha1::{
-        CloudNativePgDatabase, DatabaseSpec, EmbeddedDatabase, EnvVar, ExternalDatabase, HospitalApplication,
-        HospitalPlatform, HospitalTenant, PlatformNodes, WebhooksDependency, WebhooksSpec,
+        Autoscaling, CloudNativePgDatabase, Component, DatabaseSpec, EmbeddedDatabase, EnvVar, ExternalDatabase,
+        HospitalApplication, HospitalPlatform, HospitalTenant, PlatformNodes, Replicas, WebhooksDependency,
+        WebhooksSpec,
     },
     names,
     objects::{Desired, Observed, Ref, kind},
@@ -74,6 +75,7 @@ fn stages(name: &str, database: &str, spec: &DatabaseSpec) -> Vec<Set> {
     let mut tenant: HospitalTenant = patched(&fixture(&format!("{name}-tenant.yaml")), None, name);
     tenant.spec.database = Some(spec.clone());
     call(&mut application, &mut tenant);
+    grow(&mut application);
     let mut observed = Observed {
         crds: crds(),
         platform: Some(Arc::new(platform)),
@@ -110,6 +112,14 @@ fn call(application: &mut HospitalApplication, tenant: &mut HospitalTenant) {
     application.spec.env.push(EnvVar { name: "HTTPS_PROXY".to_owned(), value });
     application.spec.dependencies.get_or_insert_default().webhooks = Some(WebhooksDependency::default());
     tenant.spec.webhooks = Some(WebhooksSpec { hosts: vec!["hooks.example.org".to_owned()] });
+}
+
+/// The load of what answers users decides how many pods it has, so that an autoscaler is among everything.
+fn grow(application: &mut HospitalApplication) {
+    let with_ports = |component: &&mut Component| !component.ports.is_empty() && component.singleton != Some(true);
+    let component = application.spec.components.iter_mut().find(with_ports).unwrap();
+    component.replicas = Some(Replicas { min: 2, max: Some(6) });
+    component.autoscaling = Some(Autoscaling { cpu_percent: 70 });
 }
 
 /// Secrets that people make.

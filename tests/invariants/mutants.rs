@@ -68,9 +68,18 @@ pub fn of(oracle: &str) -> Damage {
         "quota_fits_a_surge" => {
             |world| first(world, kind::RESOURCE_QUOTA, |body| body["spec"]["hard"]["limits.memory"] = "64Mi".into())
         }
+        "autoscalers_follow_users" => led_astray,
         "safe_rollouts" => |world| first(world, kind::SERVICE, |body| body["spec"]["type"] = "LoadBalancer".into()),
         other => panic!("oracle {other} has no mutant"),
     }
+}
+
+/// An autoscaler of pods that nobody is led to.
+fn led_astray(world: &mut World) -> bool {
+    first(world, kind::HORIZONTAL_POD_AUTOSCALER, |body| {
+        let target = &mut body["spec"]["scaleTargetRef"]["name"];
+        *target = target.as_str().unwrap().replace("-blue", "-green").into();
+    })
 }
 
 /// Damages of policies that change who reaches whom, each of which the evaluator must see by itself. Between two components

@@ -237,7 +237,10 @@ pub fn quota_fits_a_surge(world: &World) -> Finding {
                 let main: i128 = of("containers", what).into_iter().sum();
                 main.max(of("initContainers", what).into_iter().max().unwrap_or_default())
             };
-            (object.body["spec"]["replicas"].as_i64().unwrap_or(1) + 1, [most("cpu"), most("memory")])
+            let grown =
+                world.autoscaler_of(object).and_then(|autoscaler| autoscaler.body["spec"]["maxReplicas"].as_i64());
+            let pods = grown.or(object.body["spec"]["replicas"].as_i64()).unwrap_or(1);
+            (pods + 1, [most("cpu"), most("memory")])
         } else {
             continue;
         };
@@ -249,6 +252,53 @@ pub fn quota_fits_a_surge(world: &World) -> Finding {
     for (what, need) in need {
         let hard = milli(quota.body["spec"]["hard"][what].as_str().unwrap_or_default());
         ensure(need <= hard, quota, format!("{what}: {} are needed, {} allowed", need / 1000, hard / 1000))?;
+    }
+    Ok(())
+}
+
+/// A component has one autoscaler if it says so and none otherwise. It moves the pods that users are led to, between numbers
+/// that the component allows, and what is rendered is between them.
+pub fn autoscalers_follow_users(world: &World) -> Finding {
+    let mut moved = BTreeSet::new();
+    for autoscaler in world.of_kind(kind::HORIZONTAL_POD_AUTOSCALER) {
+        let spec = &autoscaler.body["spec"];
+        let target = &spec["scaleTargetRef"];
+        let name = target["name"].as_str().unwrap_or_default();
+        let deployment = world.of_kind(kind::DEPLOYMENT).find(|deployment| deployment.name == name);
+        let kept = world.existing().iter().any(|(_, at)| *at == format!("Deployment/{}/{name}", autoscaler.namespace));
+        ensure(
+            target["kind"] == "Deployment" && target["apiVersion"] == "apps/v1" && kept,
+            autoscaler,
+            "moves nothing",
+        )?;
+        let component = world.component(name).ok_or_else(|| format!("{}: no component", autoscaler.at()))?;
+        ensure(component.autoscaling.is_some(), autoscaler, "nobody has asked for it")?;
+        ensure(moved.insert(component.name.clone()), autoscaler, "is the second one")?;
+        let (least, most) = (spec["minReplicas"].as_i64().unwrap(), spec["maxReplicas"].as_i64().unwrap());
+        let allowed = component.replicas.as_ref().and_then(|replicas| replicas.max).unwrap_or(100);
+        ensure((1..=most).contains(&least), autoscaler, "bounds the wrong way round")?;
+        ensure(most == i64::from(allowed).max(least), autoscaler, format!("{most} pods, where {allowed} are allowed"))?;
+        if let Some(deployment) = deployment {
+            let pods = deployment.body["spec"]["replicas"].as_i64().unwrap();
+            ensure((least..=most).contains(&pods), deployment, format!("{pods} pods, outside of {least} to {most}"))?;
+            let budget = world.of_kind(kind::POD_DISRUPTION_BUDGET).any(|budget| budget.name == deployment.name);
+            ensure(budget || most == 1, deployment, "has no disruption budget")?;
+        }
+        let leading = world.of_kind(kind::SERVICE).find(|service| service.name == component.name);
+        let colour = leading.and_then(|service| service.body["spec"]["selector"][names::COLOUR].as_str());
+        let led = colour.map_or_else(|| component.name.clone(), |colour| format!("{}-{colour}", component.name));
+        ensure(led == name, autoscaler, format!("moves {name}, and users are led to {led}"))?;
+    }
+    let serves = |name: &str| {
+        world.of_kind(kind::DEPLOYMENT).any(|object| world.component(&object.name).is_some_and(|c| c.name == name))
+    };
+    let asked = world.application.components.iter().filter(|component| component.autoscaling.is_some());
+    for component in asked.filter(|component| serves(&component.name) && component.singleton != Some(true)) {
+        let led =
+            component.ports.is_empty() || world.of_kind(kind::SERVICE).any(|service| service.name == component.name);
+        if led && !moved.contains(&component.name) {
+            return Err(format!("component {} has no autoscaler", component.name));
+        }
     }
     Ok(())
 }

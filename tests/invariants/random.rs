@@ -7,8 +7,8 @@ use std::{
 
 use his_operator::{
     api::v1alpha1::{
-        BucketBinding, BucketDependency, CacheBinding, CacheDependency, CloudNativePgDatabase, Component, Connection,
-        DatabaseDependency, DatabaseSpec, Dependencies, EgressFlow, EmbeddedDatabase, EnvVar, Exception,
+        Autoscaling, BucketBinding, BucketDependency, CacheBinding, CacheDependency, CloudNativePgDatabase, Component,
+        Connection, DatabaseDependency, DatabaseSpec, Dependencies, EgressFlow, EmbeddedDatabase, EnvVar, Exception,
         ExternalDatabase, File, Floors, GeneratedSecret, HospitalApplication, HospitalPlatform, HospitalTenant,
         Lifecycle, Off, PlatformCluster, PlatformNodes, Port, Probe, Probes, Replicas, Role, Route, RpcPostProbe,
         SecretKind, SecurityRule, Step, TcpProbe, WebhooksDependency, WebhooksSpec, WritablePath,
@@ -64,6 +64,14 @@ impl Hospital {
         let value = "{{ webhooks.proxy }}".to_owned();
         spec.components[caller].env.push(EnvVar { name: "HTTPS_PROXY".to_owned(), value });
         self.tenant.spec.webhooks = Some(WebhooksSpec { hosts: vec!["*.example.org".to_owned()] });
+        self
+    }
+
+    /// The load of one of its components decides how many pods it has.
+    pub fn growing(mut self, component: usize) -> Self {
+        let component = &mut self.application.spec.components[component];
+        component.replicas = Some(Replicas { min: 2, max: Some(6) });
+        component.autoscaling = Some(Autoscaling { cpu_percent: 70 });
         self
     }
 
@@ -145,6 +153,7 @@ prop_compose! {
         env in prop::collection::vec(variable(), 0..4),
         writable in prop::collection::vec("/var/[a-z]{1,10}", 0..3),
         min in 1..4_i32,
+        room in prop::option::weighted(0.3, 1..6_i32),
         with_probes in any::<bool>(),
         loose in any::<bool>(),
     ) -> Component {
@@ -164,7 +173,8 @@ prop_compose! {
             name,
             role,
             image: "random".to_owned(),
-            replicas: (!singleton).then_some(Replicas { min, max: None }),
+            replicas: (!singleton).then_some(Replicas { min, max: room.map(|room| min + room) }),
+            autoscaling: room.filter(|_| !singleton).map(|room| Autoscaling { cpu_percent: 10 * room }),
             singleton: singleton.then_some(true),
             ports,
             env: unique(env.into_iter().map(|(variable, _)| variable).collect(), |variable| variable.name.clone()),

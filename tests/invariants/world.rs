@@ -114,6 +114,12 @@ impl World {
         self.objects.iter().filter(move |object| object.is(kind))
     }
 
+    /// The autoscaler of a workload.
+    pub fn autoscaler_of(&self, workload: &Rendered) -> Option<&Rendered> {
+        let target = |object: &&Rendered| object.body["spec"]["scaleTargetRef"]["name"] == workload.name.as_str();
+        self.of_kind(kind::HORIZONTAL_POD_AUTOSCALER).find(target).filter(|_| workload.is(kind::DEPLOYMENT))
+    }
+
     /// Addresses that exist after the pass, with their capability.
     pub fn existing(&self) -> BTreeSet<(String, String)> {
         let rendered = self.objects.iter().map(|object| (object.capability().to_owned(), address(object)));

@@ -345,7 +345,7 @@ fn who_may_not_read_secrets_sees_everything_else_and_is_told() {
     let kinds = "hospitaltenants.his-operator.io,hospitalplatforms.his-operator.io,hospitalapplications.his-operator.io,\
         namespaces,resourcequotas,limitranges,serviceaccounts,configmaps,services,persistentvolumeclaims,\
         rolebindings.rbac.authorization.k8s.io,networkpolicies.networking.k8s.io,deployments.apps,statefulsets.apps,\
-        jobs.batch,poddisruptionbudgets.policy";
+        jobs.batch,poddisruptionbudgets.policy,horizontalpodautoscalers.autoscaling";
     let kinds = format!("--resource={kinds}");
     world.kubectl(&["create", "clusterrole", "engineer", "--verb=get,list", &kinds]);
     world.kubectl(&["create", "clusterrolebinding", "engineer", "--clusterrole=engineer", "--user=engineer"]);

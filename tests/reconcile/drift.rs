@@ -45,12 +45,12 @@ enum Change {
 
 /// How changes ended.
 #[derive(Debug, Default)]
-struct Tally {
-    repaired: usize,
+pub struct Tally {
+    pub repaired: usize,
     refused: usize,
     without_effect: usize,
     /// What stayed as somebody changed it.
-    left: Vec<String>,
+    pub left: Vec<String>,
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_namespace_that_no_longer_names_its_owner_is_reported_and_nothing_is_guessed
 }
 
 /// Changes and removes each owned field of one object, one after the other.
-async fn every_field(hospital: &Hospital, at: &Ref, live: DynamicObject) -> Tally {
+pub async fn every_field(hospital: &Hospital, at: &Ref, live: DynamicObject) -> Tally {
     let api = hospital.api(at.kind);
     let live = serde_json::to_value(live).unwrap();
     let paths = owned(&live);

@@ -109,6 +109,10 @@ fn status(at: &Ref, body: &Value, jobs: Jobs) -> Value {
             Jobs::Failed => json!({"failed": 1, "conditions": [{"type": "Failed", "status": "True"}]}),
             Jobs::Running => json!({"active": 1}),
         },
+        kind if kind == kind::HORIZONTAL_POD_AUTOSCALER => json!({"conditions": [
+            {"type": "AbleToScale", "status": "True", "reason": "ReadyForNewScale"},
+            {"type": "ScalingActive", "status": "True", "reason": "ValidMetricFound"},
+        ]}),
         kind if kind == kind::HTTP_ROUTE => {
             let condition =
                 |name: &str| json!({"type": name, "status": "True", "observedGeneration": 1, "reason": name});

@@ -44,7 +44,9 @@ pub enum Strategy {
     validation = Rule::new("!(has(self.strategy) && self.strategy == 'rolling' && has(self.singleton) && self.singleton)").message("a singleton never runs twice at once: remove strategy").field_path(".strategy"),
     validation = Rule::new("self.role != 'scheduler' || (has(self.singleton) && self.singleton)").message("a scheduler must say singleton: true, otherwise jobs would start twice").field_path(".singleton"),
     validation = Rule::new("!(has(self.drain) && has(self.ports) && size(self.ports) > 0)").message("drain is for a component that nobody is led to, and one with ports waits by itself until nobody is: remove drain or ports").field_path(".drain"),
-    validation = Rule::new("!has(self.routes) || size(self.routes) == 0 || (has(self.ports) && size(self.ports) > 0)").message("a component with routes needs the port they lead to: declare it in ports").field_path(".ports")
+    validation = Rule::new("!has(self.routes) || size(self.routes) == 0 || (has(self.ports) && size(self.ports) > 0)").message("a component with routes needs the port they lead to: declare it in ports").field_path(".ports"),
+    validation = Rule::new("!(has(self.autoscaling) && has(self.singleton) && self.singleton)").message("a singleton runs exactly once, and nobody may add pods to it: remove autoscaling").field_path(".autoscaling"),
+    validation = Rule::new("!has(self.autoscaling) || (has(self.singleton) && self.singleton) || (has(self.replicas) && has(self.replicas.max) && self.replicas.max > self.replicas.min)").message("an autoscaler needs room to move: set replicas.max above replicas.min, or remove autoscaling").field_path(".autoscaling")
 )]
 pub struct Component {
     /// Name, unique within the application.
@@ -65,6 +67,10 @@ pub struct Component {
     /// Number of pods. Absent: 2, or 1 for a singleton.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Replicas>,
+    /// Lets its load decide how many pods it has, between the number that a tenant gets otherwise and `replicas.max`. Absent:
+    /// the number stays as it is, and is put back when somebody changes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
     /// Never runs twice at the same time, not even while a version changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub singleton: Option<bool>,
@@ -134,10 +140,22 @@ pub struct Replicas {
     /// Least number of pods, and what a tenant gets that says nothing.
     #[schemars(range(min = 1, max = 100))]
     pub min: i32,
-    /// Greatest number that a tenant may ask for. Absent: 100.
+    /// Greatest number that a tenant may ask for, and that an autoscaler may reach. Absent: 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub max: Option<i32>,
+}
+
+/// How load decides the number of pods. A hospital's quota leaves room for the greatest number, and for it again during a
+/// release. Needs a metrics server in the cluster; without one the number stays as it is, and `ReleaseReady` says so.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct Autoscaling {
+    /// CPU that its pods shall use on average, in percent of what they reserve (`resources.cpu`): above it pods are added,
+    /// below it they go, at the earliest after five minutes.
+    #[schemars(range(min = 1, max = 100))]
+    pub cpu_percent: i32,
 }
 
 /// A port of a component.

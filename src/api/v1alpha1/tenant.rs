@@ -110,7 +110,7 @@ pub struct ComponentSize {
     /// Name of the component in the HospitalApplication.
     #[schemars(length(min = 1, max = 30))]
     pub name: String,
-    /// Number of pods. Absent: the application's minimum.
+    /// Number of pods; where an autoscaler decides, the least. Absent: the application's minimum.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<i32>,

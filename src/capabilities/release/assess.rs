@@ -1,7 +1,7 @@
 //! Judges a release by what is seen of it.
 
 use super::{
-    Plan, StepKind,
+    Plan, StepKind, autoscale,
     contract::Contract,
     gate::Gate,
     machine::{self, Check, Pods, Seen, Watch},
@@ -13,11 +13,17 @@ use crate::{
     conditions::{Reason, Verdict},
 };
 
-/// The verdict on a release.
+/// The verdict on a release, and what its autoscalers do: that one is not at work is no failure, but no secret either.
 pub fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
     let seen = seen::seen(plan, input);
     let state = machine::next(&plan.state, &seen, input.tenant.now);
-    let serving = serving(&state);
+    let told = state.live.as_ref().map(|_| autoscale::told(plan, input)).unwrap_or_default();
+    let Verdict { proof, reason, message } = judge(plan, input, seen, &state);
+    Verdict { proof, reason, message: message + &told }
+}
+
+fn judge(plan: &Plan, input: Input<'_>, seen: Seen, state: &ReleaseStatus) -> Verdict {
+    let serving = serving(state);
     if let Some(rollout) = &state.rollout {
         let Verdict { proof, reason, message } = under_way(plan, rollout, seen, input);
         return Verdict { proof, reason, message: format!("{message}; {serving}") };
@@ -39,7 +45,7 @@ pub fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
     match seen::everything(input, live) {
         Pods::Complete => {
             let version = &live.release.version;
-            contracted(plan, version, format!("every component runs version {version} with all its pods available"))
+            contracted(plan, version, runs(plan, version))
         }
         Pods::Coming(message) => Verdict::failed(Reason::Progressing, message),
         Pods::Broken(message) => Verdict::failed(Reason::PodsFailing, message),
@@ -50,12 +56,17 @@ pub fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
 fn waiting(plan: &Plan, live: &LiveRelease, why: &str, input: Input<'_>) -> Verdict {
     let (version, asked) = (&live.release.version, &plan.wanted.identity.version);
     match seen::everything(input, live) {
-        Pods::Complete => Verdict::proved(format!(
-            "every component runs version {version} with all its pods available; the release of {asked} {why}"
-        )),
+        Pods::Complete => Verdict::proved(format!("{}; the release of {asked} {why}", runs(plan, version))),
         Pods::Coming(message) => Verdict::failed(Reason::Progressing, message),
         Pods::Broken(message) => Verdict::failed(Reason::PodsFailing, message),
     }
+}
+
+fn runs(plan: &Plan, version: &str) -> String {
+    // What an autoscaler asks for beyond the least may be on its way.
+    let moved = plan.wanted.parts.iter().any(|part| part.count.bounds().is_some());
+    let pods = if moved { "as many pods available as it must have" } else { "all its pods available" };
+    format!("every component runs version {version} with {pods}")
 }
 
 /// What becomes of the contract step of a version that serves.

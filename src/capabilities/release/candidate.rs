@@ -4,7 +4,7 @@ use crate::{
     api::v1alpha1::{Component, ReleaseIdentity, ReleaseStatus, Strategy},
     conditions::{Reason, Rejection},
     objects::digest,
-    tenant::Tenant,
+    tenant::{Count, Tenant},
 };
 
 use super::{
@@ -19,8 +19,8 @@ pub struct Part {
     pub component: Component,
     /// What it runs.
     pub program: Program,
-    /// Number of pods.
-    pub replicas: i32,
+    /// How many pods it has.
+    pub count: Count,
 }
 
 impl Part {
@@ -102,7 +102,7 @@ fn candidate(tenant: &Tenant, attempt: i32, agent: &str) -> Result<Candidate, Re
         Ok(Part {
             component: component.clone(),
             program: program::of_component(tenant, component)?,
-            replicas: tenant.replicas(component)?,
+            count: tenant.count(component)?,
         })
     };
     let parts = tenant.application.components.iter().map(part).collect::<Result<Vec<_>, _>>()?;

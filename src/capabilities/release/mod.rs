@@ -2,6 +2,7 @@
 
 mod asking;
 mod assess;
+mod autoscale;
 mod candidate;
 pub mod check;
 mod container;
@@ -69,8 +70,15 @@ pub struct Plan {
 impl Capability for Release {
     const NAME: &'static str = "release";
     const CONDITION: &'static str = "ReleaseReady";
-    const KINDS: &'static [Kind] =
-        &[kind::LEDGER, kind::CONFIG_MAP, kind::SERVICE, kind::JOB, kind::DEPLOYMENT, kind::POD_DISRUPTION_BUDGET];
+    const KINDS: &'static [Kind] = &[
+        kind::LEDGER,
+        kind::CONFIG_MAP,
+        kind::SERVICE,
+        kind::JOB,
+        kind::DEPLOYMENT,
+        kind::POD_DISRUPTION_BUDGET,
+        kind::HORIZONTAL_POD_AUTOSCALER,
+    ];
     type Plan = Plan;
 
     fn plan(input: Input<'_>, shared: &mut Contributions, before: &Verdicts) -> Result<Plan, Rejection> {
@@ -287,7 +295,7 @@ fn contribute(tenant: &Tenant, part: &Part, shared: &mut Contributions) {
     let name = &part.component.name;
     shared.identity(name);
     shared.resolution(tenant, name);
-    shared.demands.push(demand(&part.program, part.replicas));
+    shared.demands.push(demand(&part.program, part.count.most()));
     for connection in &part.component.connects_to {
         let target = tenant.application.components.iter().find(|c| c.name == connection.component);
         let port = target.and_then(|target| target.ports.iter().find(|port| port.name == connection.port));

@@ -2,13 +2,7 @@
 
 use kube::{ResourceExt, core::DynamicObject};
 
-use super::{
-    Plan, Release, asking,
-    candidate::{Candidate, Part},
-    check,
-    history::LEDGER,
-    seen, workload,
-};
+use super::{Plan, Release, asking, autoscale, candidate::Candidate, check, history::LEDGER, workload};
 use crate::{
     api::v1alpha1::{Colour, ReleaseIdentity, ReleaseStep},
     capabilities::{Capability, Input},
@@ -37,7 +31,11 @@ pub fn all(plan: &Plan, input: Input<'_>) -> Vec<Desired> {
     if let Some(rollout) = plan.state.rollout.as_ref().filter(|rollout| rollout.step >= ReleaseStep::Surge) {
         desired.extend(coloured(plan, input, &rollout.release, rollout.colour));
     }
-    desired.extend(background(plan, input));
+    desired.extend(autoscale::all(plan, input));
+    // What leads users and what moves their pods is rendered also where the rest can only be kept.
+    let rendered: Vec<Ref> = desired.iter().map(|desired| desired.at().clone()).collect();
+    let again = |desired: &Desired| matches!(desired, Desired::Keep(at) if rendered.contains(at));
+    desired.extend(background(plan, input).into_iter().filter(|desired| !again(desired)));
     desired
 }
 
@@ -87,17 +85,11 @@ fn coloured(plan: &Plan, input: Input<'_>, release: &ReleaseIdentity, colour: Co
             |live: &DynamicObject| live.labels().get(names::COLOUR).is_some_and(|label| label == colour.as_str());
         return keep(input, mine);
     };
-    // While both are there, the new copy is no smaller than the old one: users come all at once.
-    let before = plan.state.live.as_ref().filter(|live| live.colour != colour);
-    let replicas = |part: &Part| {
-        let current = before.and_then(|live| seen::current_replicas(input, &part.component.name, live.colour));
-        current.map_or(part.replicas, |current| current.max(part.replicas))
-    };
-    candidate
-        .atomic()
-        .flat_map(|part| workload::component(input.tenant, candidate, part, Some(colour), replicas(part)))
-        .map(Desired::Apply)
-        .collect()
+    let objects = candidate.atomic().flat_map(|part| {
+        let pods = autoscale::of_colour(plan, input, part, colour);
+        workload::component(input.tenant, candidate, part, Some(colour), pods)
+    });
+    objects.map(Desired::Apply).collect()
 }
 
 /// Workers, schedulers, and what is replaced in place: they follow when users have arrived, or at once where there is no
@@ -113,22 +105,24 @@ fn background(plan: &Plan, input: Input<'_>) -> Vec<Desired> {
     let live = plan.state.live.as_ref().map(|live| &live.release);
     let Some(release) = followed.map(|rollout| &rollout.release).or(live) else { return Vec::new() };
     let Some(candidate) = plan.candidate(release) else {
-        let leading: Vec<_> = leading(plan, input).iter().map(|service| service.at().clone()).collect();
-        let mut kept = keep(input, |live| !live.labels().contains_key(names::COLOUR));
-        kept.retain(|kept| !leading.contains(kept.at()));
-        return kept;
+        return keep(input, |live| !live.labels().contains_key(names::COLOUR));
     };
     objects_of_background(candidate, input)
 }
 
 fn objects_of_background(candidate: &Candidate, input: Input<'_>) -> Vec<Desired> {
-    let objects =
-        candidate.others().flat_map(|part| workload::component(input.tenant, candidate, part, None, part.replicas));
+    let objects = candidate.others().flat_map(|part| {
+        let pods = autoscale::in_place(input, part);
+        let objects = workload::component(input.tenant, candidate, part, None, pods);
+        objects.into_iter().chain(workload::autoscaler(input.tenant, part, None))
+    });
     objects.map(Desired::Apply).collect()
 }
 
 fn keep(input: Input<'_>, mine: impl Fn(&DynamicObject) -> bool + Copy) -> Vec<Desired> {
-    [kind::SERVICE, kind::POD_DISRUPTION_BUDGET, kind::DEPLOYMENT].map(|kind| kept(input, kind, mine)).concat()
+    [kind::SERVICE, kind::POD_DISRUPTION_BUDGET, kind::DEPLOYMENT, kind::HORIZONTAL_POD_AUTOSCALER]
+        .map(|kind| kept(input, kind, mine))
+        .concat()
 }
 
 /// What this capability has rendered before, of one kind.

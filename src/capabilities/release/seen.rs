@@ -4,23 +4,26 @@ use chrono::TimeDelta;
 use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
-    Plan, asking,
-    candidate::{Candidate, atomic, strategy},
+    Plan, asking, autoscale,
+    candidate::{atomic, strategy},
     check::service,
     history,
     machine::{self, Check, Pods, Seen, Watch},
 };
 use crate::{
-    api::v1alpha1::{Colour, Component, LiveRelease, ReleaseEvidence, ReleaseIdentity, ReleaseStatus, Strategy},
+    api::v1alpha1::{
+        Colour, Component, LiveRelease, ReleaseEvidence, ReleaseIdentity, ReleaseStatus, ReleaseStep, Strategy,
+    },
     capabilities::{
         Demand, Input,
         isolation::{QUOTA, mebibytes, millicores},
-        route, serving,
+        route,
+        serving::{self, Needed},
     },
     conditions::Proof,
     names,
     objects::{amount, field, kind, number},
-    tenant::Tenant,
+    tenant::{Count, Tenant},
 };
 
 const DEADLINE_SECONDS: i64 = 1800;
@@ -54,13 +57,13 @@ pub fn seen(plan: &Plan, input: Input<'_>) -> Seen {
         wanted: plan.wanted.identity.clone(),
         asked_by: tenant.changed_by.clone(),
         closed: plan.closed.as_ref().map(|closed| closed.why.clone()),
-        shortage: shortage(&plan.wanted, input),
+        shortage: shortage(plan, input),
         expand: plan.gate.clone(),
-        new: coloured(input, coming, colour),
-        old: old.map_or(Pods::Complete, |live| coloured(input, &live.release, live.colour)),
+        new: coloured(input, coming, colour, if arrived(state) { Needed::Least } else { all_of_them }),
+        old: old.map_or(Pods::Complete, |live| coloured(input, &live.release, live.colour, all_of_them)),
         check: check(plan, input),
         traffic: traffic(input, state),
-        background: background(input, coming),
+        background: background(input, coming, Needed::Least),
         watch: watch(plan, input),
         last: state.history.first().and_then(|last| Some((last.number, evidence(input, &asking::prober_of(last))?))),
         deadline: deadline(tenant),
@@ -93,50 +96,69 @@ pub fn can_take_over(input: Input<'_>, old: &LiveRelease) -> bool {
     let led = atomic(input.tenant)
         .filter_map(|component| selected(input, &component.name))
         .all(|colour| colour == old.colour);
-    led || coloured(input, &old.release, old.colour) == Pods::Complete
+    led || coloured(input, &old.release, old.colour, all_of_them) == Pods::Complete
+}
+
+/// What is needed of a component with an autoscaler, by the least number of its pods. Of others, all are.
+type Moved = fn(i32) -> Needed;
+
+fn all_of_them(_: i32) -> Needed {
+    Needed::All
+}
+
+/// Users are led to the new pods, and an autoscaler may ask for more of them.
+fn arrived(state: &ReleaseStatus) -> bool {
+    matches!(super::step_of(state), Some(ReleaseStep::Drain | ReleaseStep::Soak))
 }
 
 /// Pods of all components that users are led to.
-fn coloured(input: Input<'_>, release: &ReleaseIdentity, colour: Colour) -> Pods {
-    all(input, release, |component| (strategy(component) == Strategy::Atomic).then(|| service(&component.name, colour)))
+fn coloured(input: Input<'_>, release: &ReleaseIdentity, colour: Colour, moved: Moved) -> Pods {
+    let name =
+        |component: &Component| (strategy(component) == Strategy::Atomic).then(|| service(&component.name, colour));
+    all(input, release, name, moved)
 }
 
 /// Pods of everything else.
-fn background(input: Input<'_>, release: &ReleaseIdentity) -> Pods {
-    all(input, release, |component| (strategy(component) != Strategy::Atomic).then(|| component.name.clone()))
+fn background(input: Input<'_>, release: &ReleaseIdentity, moved: Moved) -> Pods {
+    let name = |component: &Component| (strategy(component) != Strategy::Atomic).then(|| component.name.clone());
+    all(input, release, name, moved)
 }
 
-/// Every pod of a release, in the colour that serves.
+/// Every pod of a release that has come up before, in the colour that serves.
 pub fn everything(input: Input<'_>, live: &LiveRelease) -> Pods {
-    match coloured(input, &live.release, live.colour) {
-        Pods::Complete => background(input, &live.release),
+    match coloured(input, &live.release, live.colour, Needed::Still) {
+        Pods::Complete => background(input, &live.release, Needed::Still),
         other => other,
     }
 }
 
-fn all(input: Input<'_>, release: &ReleaseIdentity, name: impl Fn(&Component) -> Option<String>) -> Pods {
-    let names = input.tenant.application.components.iter().filter_map(name);
-    names.map(|name| pods(input, &name, release)).find(|pods| *pods != Pods::Complete).unwrap_or(Pods::Complete)
+fn all(input: Input<'_>, release: &ReleaseIdentity, name: impl Fn(&Component) -> Option<String>, moved: Moved) -> Pods {
+    let judge = |component: &Component| {
+        let bounds = input.tenant.count(component).ok().and_then(Count::bounds);
+        let needed = bounds.map_or(Needed::All, |bounds| moved(bounds.least));
+        Some(pods(input, &name(component)?, release, needed))
+    };
+    let mut judged = input.tenant.application.components.iter().filter_map(judge);
+    judged.find(|pods| *pods != Pods::Complete).unwrap_or(Pods::Complete)
 }
 
-fn pods(input: Input<'_>, name: &str, release: &ReleaseIdentity) -> Pods {
+fn pods(input: Input<'_>, name: &str, release: &ReleaseIdentity, needed: Needed) -> Pods {
     let Some(live) = deployment(input, name) else {
         return Pods::Coming(format!("Deployment {name} was not seen yet"));
     };
     if live.labels().get(names::RELEASE) != Some(&release.digest) {
         return Pods::Coming(format!("Deployment {name} is still of another release"));
     }
-    serving::pods(input, name, live)
+    serving::pods(input, name, live, needed)
 }
 
 fn deployment<'a>(input: Input<'a>, name: &str) -> Option<&'a DynamicObject> {
     input.observed.get(kind::DEPLOYMENT, &input.tenant.namespace, name)
 }
 
-/// Number of pods that the colour that serves has now; somebody may have asked for more than the spec does.
-pub fn current_replicas(input: Input<'_>, component: &str, colour: Colour) -> Option<i32> {
-    let live = deployment(input, &service(component, colour))?;
-    i32::try_from(number(live, "/spec/replicas")).ok()
+/// Number of pods that a Deployment asks for now; somebody may have asked for more than the spec does.
+pub fn current_replicas(input: Input<'_>, name: &str) -> Option<i32> {
+    i32::try_from(number(deployment(input, name)?, "/spec/replicas")).ok()
 }
 
 fn check(plan: &Plan, input: Input<'_>) -> Check {
@@ -215,9 +237,10 @@ fn has_routes(tenant: &Tenant) -> bool {
 }
 
 /// What the quota lacks for a second set of pods.
-fn shortage(wanted: &Candidate, input: Input<'_>) -> Option<String> {
+fn shortage(plan: &Plan, input: Input<'_>) -> Option<String> {
     let quota = input.observed.get(kind::RESOURCE_QUOTA, &input.tenant.namespace, QUOTA)?;
-    let demands: Vec<Demand> = wanted.atomic().map(|part| super::demand(&part.program, part.replicas)).collect();
+    let pods = |part| autoscale::of_colour(plan, input, part, machine::idle_colour(&plan.state));
+    let demands: Vec<Demand> = plan.wanted.atomic().map(|part| super::demand(&part.program, pods(part))).collect();
     let sum = |each: fn(&Demand) -> i64| {
         demands.iter().map(|demand| each(demand).saturating_mul(i64::from(demand.pods))).fold(0, i64::saturating_add)
     };

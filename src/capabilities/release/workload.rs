@@ -10,7 +10,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    Release,
+    Release, autoscale,
     candidate::{Candidate, Part},
     check::service as coloured_name,
     container,
@@ -28,7 +28,7 @@ use crate::{
     },
     names,
     objects::{Object, kind},
-    tenant::Tenant,
+    tenant::{Count, Tenant},
 };
 
 /// A finished Job stays that long, for its log.
@@ -47,11 +47,21 @@ pub fn component(
     if !part.component.ports.is_empty() {
         objects.push(at.service(&at.name(), colour));
     }
-    if replicas > 1 {
+    // It stays when the last but one of them goes: one pod may always be evicted.
+    if replicas.max(part.count.most()) > 1 {
         objects.push(at.disruption_budget());
     }
     objects.push(at.deployment(candidate, replicas));
     objects
+}
+
+/// The autoscaler of a component, for the Deployment of this colour if it has colours; none for one whose number of pods
+/// nobody moves. It has the component's name, so that there is never a second one.
+pub fn autoscaler(tenant: &Tenant, part: &Part, colour: Option<Colour>) -> Option<Object> {
+    let deployment = Place { tenant, part, colour }.name();
+    let name = &part.component.name;
+    let bounds = part.count.bounds()?;
+    Some(autoscale::autoscaler(own(tenant, name, name), deployment, bounds))
 }
 
 /// What makes the pods of a component what they are: a release is another one if and only if this is.
@@ -116,7 +126,11 @@ impl Place<'_> {
             }),
             status: None,
         };
-        Object::new(kind::DEPLOYMENT, &deployment)
+        let object = Object::new(kind::DEPLOYMENT, &deployment);
+        match self.part.count {
+            Count::Fixed(_) => object,
+            Count::Within(_) => object.moved_by_others("/spec/replicas"),
+        }
     }
 
     fn pods(&self, agent: &str) -> PodTemplateSpec {

@@ -82,7 +82,7 @@ impl Capability for Webhooks {
         let Some(live) = input.observed.get(kind::DEPLOYMENT, &input.tenant.namespace, COMPONENT) else {
             return Verdict::unknown(Reason::Progressing, format!("Deployment {COMPONENT} was not seen yet"));
         };
-        match serving::pods(input, COMPONENT, live) {
+        match serving::pods(input, COMPONENT, live, serving::Needed::All) {
             Pods::Complete => Verdict::proved(format!(
                 "the gate to servers outside is ready, with all its pods; listed hosts: {listed}"
             )),
