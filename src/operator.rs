@@ -137,7 +137,8 @@ impl Operator {
     /// Reconciles until told to stop.
     async fn lead(&self, fence: Fence, stop: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let mut stop = std::pin::pin!(stop.fuse());
-        let (caches, woken) = Caches::start(self.connections.clone(), capabilities::kinds(), Arc::clone(&self.metrics));
+        let (metrics, clock) = (Arc::clone(&self.metrics), Arc::clone(&self.clock));
+        let (caches, woken) = Caches::start(self.connections.clone(), capabilities::kinds(), metrics, clock);
         self.health.send_replace(Health { ready: false });
         tokio::select! {
             () = caches.synced() => {}

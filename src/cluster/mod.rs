@@ -6,6 +6,7 @@
 mod caches;
 mod connect;
 mod custom;
+mod disturbed;
 mod doors;
 mod error;
 mod events;

@@ -5,7 +5,16 @@
 
 use std::sync::Arc;
 
-use kube::core::DynamicObject;
+use kube::{ResourceExt, core::DynamicObject};
+
+use crate::{
+    names,
+    objects::{
+        Kind,
+        kind::{NETWORK_POLICY, Watch},
+        managed,
+    },
+};
 
 /// One object at rest.
 #[derive(Clone, Debug)]
@@ -36,6 +45,20 @@ impl Packed {
         let json = lz4_flex::block::decompress_with_dict(&self.bytes, self.length, &self.like).ok()?;
         serde_json::from_slice(&json).ok()
     }
+}
+
+/// Without what nobody reads, what nobody may keep, and what only costs memory.
+pub(super) fn stripped(kind: Kind, mut object: DynamicObject) -> DynamicObject {
+    // Who changed a policy, and when, is asked for when it is put right.
+    let taker = || managed::taken_from(names::FIELD_MANAGER, object.managed_fields());
+    object.metadata.managed_fields = (kind == NETWORK_POLICY).then(taker).flatten().map(|taker| vec![taker]);
+    if let Some(annotations) = &mut object.metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    if kind.watch == Watch::TenantMetadata {
+        (object.types, object.data) = (None, serde_json::Value::Null);
+    }
+    object
 }
 
 #[cfg(test)]

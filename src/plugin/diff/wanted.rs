@@ -103,8 +103,7 @@ impl Wanted {
             platform: self.platform.clone(),
             application: self.application.clone(),
             taken_hosts: self.taken_hosts.clone(),
-            problems: Vec::new(),
-            reports: Vec::new(),
+            ..Observed::default()
         }
     }
 
