@@ -25,6 +25,7 @@ mod reconcile {
     mod deletion;
     mod drift;
     mod election;
+    mod gaps;
     mod gate;
     mod hospital;
     mod install;
