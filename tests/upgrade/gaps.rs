@@ -88,7 +88,8 @@ fn releases_flows_and_other_operators_are_no_gaps() {
         ("another flow", true, &|hospital| hospital.tenant.spec.network = Some(egress("192.0.2.0/24"))),
         ("the platform", true, &|hospital| {
             let mut platform = hospital.observed.platform.as_ref().unwrap().as_ref().clone();
-            platform.spec.cluster = Some(serde_json::from_value(json!({"cidrs": ["192.0.2.64/26"]})).unwrap());
+            let dns = json!({"namespace": "kube-system", "podLabels": {"k8s-app": "another"}});
+            platform.spec.dns = Some(serde_json::from_value(dns).unwrap());
             hospital.observed.platform = Some(Arc::new(platform));
         }),
         ("no flow", false, &|hospital| hospital.tenant.spec.network = None),
