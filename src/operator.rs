@@ -253,7 +253,8 @@ async fn attempt(tenant: Arc<HospitalTenant>, context: Arc<Context>, desk: Arc<D
     let metrics = Arc::clone(&desk.metrics);
     let task = async move {
         let measured = metrics.reconcile();
-        let result = reconcile::reconcile(tenant, context).await;
+        // Too large for the stack of whoever polls it.
+        let result = Box::pin(reconcile::reconcile(tenant, context)).await;
         let took = measured.finish(result.as_ref().err().map(ReconcileError::class));
         match &result {
             Ok(_) => tracing::debug!(?took, "reconciled"),

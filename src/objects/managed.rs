@@ -74,7 +74,7 @@ mod tests {
     fn a_part_of_the_spec_is_taken_by_whoever_owns_it_alone() {
         let taker = |entries: &[ManagedFieldsEntry]| taken_from("us", entries).and_then(|entry| entry.manager);
         let whole = entry("us", AT[0], &["egress", "ingress"]);
-        assert_eq!(taker(&[whole.clone()]), None);
+        assert_eq!(taker(std::slice::from_ref(&whole)), None);
         assert_eq!(taker(&[whole.clone(), entry("gitops", AT[1], &["egress"])]), None, "it wants the same");
         assert_eq!(taker(&[whole, entry("kubectl-label", AT[1], &[])]), None, "it wrote no spec");
         let rest = entry("us", AT[0], &["ingress"]);

@@ -72,6 +72,9 @@ fn gaps_while_settling(hospital: &mut Hospital, settings: &Settings) -> (usize, 
     panic!("does not settle: {:?}", hospital.tenant.status);
 }
 
+/// What changes, whether it changes policies, and how it is done.
+type Change<'a> = (&'a str, bool, &'a dyn Fn(&mut Hospital));
+
 #[test]
 fn releases_flows_and_other_operators_are_no_gaps() {
     let mut hospital = Hospital::new();
@@ -82,7 +85,7 @@ fn releases_flows_and_other_operators_are_no_gaps() {
         serde_json::from_value(json!({"egress": [{"component": "web", "cidrs": [cidr], "port": 2575, "reason": "results for the laboratory"}]})).unwrap()
     };
     let off = json!({"off": {"reason": "move of the laboratory", "until": "2999-01-01T00:00:00Z"}});
-    let changes: [(&str, bool, &dyn Fn(&mut Hospital)); 7] = [
+    let changes: [Change<'_>; 7] = [
         ("a release", true, &|hospital| hospital.ask_for("2.0.0")),
         ("a flow", true, &|hospital| hospital.tenant.spec.network = Some(egress("192.0.2.40/32"))),
         ("another flow", true, &|hospital| hospital.tenant.spec.network = Some(egress("192.0.2.0/24"))),

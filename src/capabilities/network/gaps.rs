@@ -50,12 +50,10 @@ impl Repair<'_> {
             return None;
         }
         let disturbed = observed.disturbed.get(&wanted.at.name);
+        let was_there = || observed.policies_listed && was_in_place(&wanted.at.name, tenant, desired);
         let gap = match self.before {
             Some(before) => changed(wanted, before, disturbed, tenant.now)?,
-            None => {
-                let was_there = || observed.policies_listed && was_in_place(&wanted.at.name, tenant, desired);
-                self.gone(disturbed, was_there, tenant.now)?
-            }
+            None => self.gone(disturbed, was_there, tenant.now)?,
         };
         Some(self.measured(wanted, gap))
     }
