@@ -81,6 +81,8 @@ reasons! {
     PlatformNotFound => "Apply the HospitalPlatform, or correct spec.platform.",
     /// The application that the tenant names does not exist.
     ApplicationNotFound => "Apply the HospitalApplication, or correct spec.application.name.",
+    /// The platform has no such channel of the application.
+    ChannelNotFound => "Choose a channel that the HospitalPlatform has for this application, or have it added there; or name a version.",
     /// The application has no such version.
     VersionNotFound => "Choose a version that the HospitalApplication lists, or have it added there.",
     /// A component names an image that the version does not list.

@@ -81,7 +81,7 @@ fn states(hospital: &Hospital) -> Vec<World> {
     worlds.push(plan(&now, &observed));
     if let [_, next, ..] = hospital.application.spec.versions.as_slice() {
         let mut upgrade = now;
-        upgrade.tenant.spec.application.version.clone_from(&next.version);
+        upgrade.tenant.spec.application.version = Some(next.version.clone());
         worlds.push(plan(&upgrade, &observed));
     }
     worlds

@@ -11,6 +11,8 @@
 
 #[path = "plugin/bundle.rs"]
 mod bundle;
+#[path = "plugin/channels.rs"]
+mod channels;
 #[path = "plugin/cluster.rs"]
 mod cluster;
 #[path = "plugin/diff.rs"]

@@ -40,5 +40,6 @@ mod reconcile {
     mod secrecy;
     mod shape;
     mod trouble;
+    mod waves;
     mod world;
 }

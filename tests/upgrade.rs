@@ -93,7 +93,7 @@ impl Hospital {
     }
 
     fn ask_for(&mut self, version: &str) {
-        version.clone_into(&mut self.tenant.spec.application.version);
+        self.tenant.spec.application.version = Some(version.to_owned());
     }
 
     /// Images of `prepare` in everything of that kind.

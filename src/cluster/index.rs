@@ -14,8 +14,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
+    channels::Channels,
     disturbed::Disturbed,
-    doors::Doors,
+    doors::{Doors, lets_in},
     packed::{Packed, stripped},
     pods::{self, Sight, Sights},
     tenants::{Definition, Tenants},
@@ -24,6 +25,7 @@ use crate::{
     api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant},
     names,
     objects::{Kind, Observed, Ref, kind::NAMESPACE, kind::NETWORK_POLICY, kind::Watch},
+    tenant::fleet::Address,
 };
 
 /// What follows from an event.
@@ -68,6 +70,7 @@ pub(super) struct Index {
     platforms: BTreeMap<String, Arc<HospitalPlatform>>,
     applications: BTreeMap<String, Arc<HospitalApplication>>,
     pods: Sights,
+    channels: Channels,
     /// CRDs whose kind the API server has listed for us.
     served: BTreeSet<String>,
     pub(super) doors: Doors,
@@ -274,7 +277,9 @@ impl Index {
         if before == after {
             Effects::default()
         } else {
-            Effects::wake(self.tenants.naming(Definition::Platform, name))
+            let mut wake = self.tenants.naming(Definition::Platform, name);
+            wake.extend(self.decide(&self.channels.of(name)));
+            Effects::wake(wake)
         }
     }
 
@@ -294,15 +299,27 @@ impl Index {
 
     /// A tenant was seen.
     pub(super) fn tenant(&mut self, tenant: &HospitalTenant) -> Effects {
-        let wake = self.tenants.apply(tenant);
+        let mut wake = self.tenants.apply(tenant);
+        let channels = self.channels.see(tenant);
+        wake.extend(self.decide(&channels));
         self.concerning(wake, &tenant.name_any())
     }
 
     /// A tenant has gone.
     pub(super) fn tenant_gone(&mut self, name: &str) -> Effects {
-        let wake = self.tenants.remove(name);
+        let mut wake = self.tenants.remove(name);
+        let channels = self.channels.forget(name, None);
+        wake.extend(self.decide(&channels));
         self.disturbed.forget(&names::namespace(name));
         self.concerning(wake, name)
+    }
+
+    /// Whose turn it is in these channels may have changed.
+    fn decide(&mut self, channels: &[Address]) -> BTreeSet<String> {
+        let platforms = &self.platforms;
+        let decide =
+            |address: &Address| self.channels.decide(address, platforms.get(&address.platform).map(AsRef::as_ref));
+        channels.iter().flat_map(decide).collect()
     }
 
     /// Adds whether this tenant's namespace has to be watched from now on.
@@ -357,6 +374,7 @@ impl Index {
             platform: self.platforms.get(platform).cloned(),
             application: self.applications.get(&tenant.spec.application.name).cloned(),
             taken_hosts: self.tenants.taken(tenant),
+            turn: self.channels.turn(tenant),
             problems: self.pods.problems(&name),
             reports: self.pods.reports(&name),
             ..Observed::default()
@@ -370,11 +388,6 @@ fn replace<T>(map: &mut BTreeMap<String, Arc<T>>, name: &str, value: Option<T>) 
         Some(value) => map.insert(name.to_owned(), Arc::new(value)),
         None => map.remove(name),
     };
-}
-
-/// Whether a RoleBinding gives the operator its rights in a tenant's namespace.
-fn lets_in(binding: &DynamicObject) -> bool {
-    binding.data.pointer("/roleRef/name").and_then(serde_json::Value::as_str) == Some(names::TENANT_ROLE)
 }
 
 /// Position in the order of all changes.

@@ -4,6 +4,7 @@
 //! the [`Fence`] first, so that a replica that may have lost its lease changes nothing.
 
 mod caches;
+mod channels;
 mod connect;
 mod custom;
 mod disturbed;

@@ -41,6 +41,7 @@ pub fn tenant() -> Tenant {
         },
         parameters: BTreeMap::from([("NAME".to_owned(), "value of the parameter".to_owned())]),
         database: Some(database),
+        turn: None,
         changed_by: None,
         settings: Settings::default(),
         now: DateTime::<Utc>::UNIX_EPOCH,

@@ -57,6 +57,20 @@ pub enum Disturbance {
     },
 }
 
+/// Whether a hospital may begin with its channel's version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It may.
+    Come,
+    /// Others come first.
+    Waits,
+    /// Nobody may: this hospital has refused the version.
+    Stopped {
+        /// Its name.
+        by: String,
+    },
+}
+
 /// Everything that one reconcile of one tenant may look at.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
@@ -70,6 +84,8 @@ pub struct Observed {
     pub application: Option<Arc<HospitalApplication>>,
     /// For each host that this tenant wants and another tenant already holds: that tenant's name.
     pub taken_hosts: BTreeMap<String, String>,
+    /// Whether the tenant may begin with its channel's version. Absent: it follows none, or nobody else is known.
+    pub turn: Option<Turn>,
     /// Pods of the tenant that cannot start.
     pub problems: Vec<Problem>,
     /// Reports of the tenant's agent Jobs whose pods are still there.

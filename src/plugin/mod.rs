@@ -7,6 +7,7 @@
 
 mod access;
 mod bundle;
+pub mod channels;
 mod complete;
 pub mod diff;
 pub mod events;
@@ -62,6 +63,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Show who may connect to whom in a hospital, as a table or a picture, or why one may or may not.
     Network(network::Arguments),
+    /// Show how far the versions have come that channels bring to their hospitals.
+    Channels(channels::Arguments),
     /// Show everything that was told about a hospital and in its namespace.
     Events(events::Arguments),
     /// Have the operator change nothing of a hospital until a given time.
@@ -98,6 +101,7 @@ fn run(cli: Cli) -> Ended {
         Command::Diff(arguments) => arguments.run(),
         Command::Explain(arguments) => arguments.run(),
         Command::Network(arguments) => arguments.run(),
+        Command::Channels(arguments) => arguments.run(),
         Command::Events(arguments) => arguments.run(),
         Command::Pause(arguments) => arguments.run(),
         Command::Resume(arguments) => arguments.run(),

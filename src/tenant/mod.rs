@@ -5,6 +5,7 @@
 
 pub mod cidr;
 pub mod database;
+pub mod fleet;
 pub mod hostname;
 mod platform;
 pub mod special;
@@ -23,6 +24,7 @@ use crate::{
     },
     conditions::{Reason, Rejection},
     names,
+    objects::Turn,
     settings::Settings,
 };
 
@@ -51,6 +53,8 @@ pub struct Tenant {
     pub parameters: BTreeMap<String, String>,
     /// Where the database is and who may use it how; absent when the application needs none.
     pub database: Option<Database>,
+    /// Whether it may begin with its channel's version. Absent: it follows none, or nobody else is known.
+    pub turn: Option<Turn>,
     /// The field manager that changed the spec last; absent where nobody is known, as in files.
     pub changed_by: Option<String>,
     /// Settings of the operator.

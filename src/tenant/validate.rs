@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 
-use super::{Database, Inputs, Tenant};
+use super::{Database, Inputs, Tenant, fleet};
 use crate::{
     api::v1alpha1::{
-        ApplicationVersion, HospitalApplicationSpec, HospitalPlatformSpec, HospitalTenant, HospitalTenantSpec,
+        ApplicationVersion, Channel, HospitalApplicationSpec, HospitalPlatformSpec, HospitalTenant, HospitalTenantSpec,
     },
     conditions::{Reason, Rejection},
     names,
@@ -21,7 +21,7 @@ impl Tenant {
         let spec = resource.spec.clone();
         let platform = platform(&spec, observed)?;
         let application = application(&spec, observed)?;
-        let version = version(&spec, &application)?;
+        let version = version(&spec, &platform, &application)?;
         hosts(&spec, observed)?;
         let namespace = names::namespace(&resource.name_any());
         namespace_is_ours(resource, &namespace, observed)?;
@@ -39,6 +39,7 @@ impl Tenant {
             version,
             parameters,
             database: None,
+            turn: observed.turn.clone(),
             changed_by: managed::changed_by(resource.managed_fields()).map(ToOwned::to_owned),
             settings: inputs.settings.clone(),
             now: inputs.now,
@@ -73,14 +74,47 @@ fn application(spec: &HospitalTenantSpec, observed: &Observed) -> Result<Hospita
     })
 }
 
-fn version(spec: &HospitalTenantSpec, application: &HospitalApplicationSpec) -> Result<ApplicationVersion, Rejection> {
-    let wanted = &spec.application.version;
+/// The version that the hospital names itself, or that its channel brings.
+fn version(
+    spec: &HospitalTenantSpec,
+    platform: &HospitalPlatformSpec,
+    application: &HospitalApplicationSpec,
+) -> Result<ApplicationVersion, Rejection> {
+    let (field, wanted) = match (&spec.application.version, &spec.application.channel) {
+        (Some(version), _) => ("spec.application.version".to_owned(), version),
+        (None, Some(name)) => {
+            let channel = channel(spec, platform, name)?;
+            (format!("HospitalPlatform spec.channels[{name}].version"), &channel.version)
+        }
+        (None, None) => {
+            let message = "nothing says which version to run; name one, or a channel of the platform";
+            return Err(Rejection::terminal("spec.application", Reason::VersionNotFound, message));
+        }
+    };
     application.versions.iter().find(|version| version.version == *wanted).cloned().ok_or_else(|| {
         let known = application.versions.iter().map(|v| v.version.clone()).collect::<Vec<_>>().join(", ");
         Rejection::waiting(
-            "spec.application.version",
+            field,
             Reason::VersionNotFound,
             format!("HospitalApplication {} has no version {wanted}; it has: {known}", spec.application.name),
+        )
+    })
+}
+
+fn channel<'a>(
+    spec: &HospitalTenantSpec,
+    platform: &'a HospitalPlatformSpec,
+    name: &str,
+) -> Result<&'a Channel, Rejection> {
+    let application = &spec.application.name;
+    fleet::channel(platform, application, name).ok_or_else(|| {
+        let known: Vec<_> = platform.channels.iter().filter(|channel| channel.application == *application).collect();
+        let known = known.iter().map(|channel| channel.name.as_str()).collect::<Vec<_>>().join(", ");
+        let known = if known.is_empty() { "none".to_owned() } else { known };
+        Rejection::waiting(
+            "spec.application.channel",
+            Reason::ChannelNotFound,
+            format!("the platform has no channel {name} of application {application}; it has: {known}"),
         )
     })
 }

@@ -49,7 +49,7 @@ fn world(kind: &str, object: &Value) -> Option<(HospitalTenant, Observed)> {
             application = serde_json::from_value(object.clone()).ok()?;
             tenant.spec.application.name = application.name_any();
             if let Some(version) = application.spec.versions.first() {
-                tenant.spec.application.version.clone_from(&version.version);
+                tenant.spec.application.version = Some(version.version.clone());
             }
             bind(&mut tenant, &application);
         }

@@ -96,7 +96,7 @@ fn stages(name: &str, database: &str, spec: &DatabaseSpec) -> Vec<Set> {
     let serves = set("serving", &untried, &observed);
     assert!(serves.objects.iter().any(is_trial), "no trial of the network is rendered");
     let mut upgrade = serving;
-    upgrade.spec.application.version = next.version;
+    upgrade.spec.application.version = Some(next.version);
     vec![new, serves, set("migrating", &upgrade, &observed)]
 }
 

@@ -271,7 +271,7 @@ fn base() -> impl Strategy<Value = Hospital> {
         4 => application().prop_map(|application| {
             let mut hospital = Hospital { application, ..Hospital::fixture() };
             "random".clone_into(&mut hospital.tenant.spec.application.name);
-            "1".clone_into(&mut hospital.tenant.spec.application.version);
+            hospital.tenant.spec.application.version = Some("1".to_owned());
             hospital
         }),
     ]

@@ -42,9 +42,38 @@ pub struct HospitalPlatformSpec {
     /// What the nodes can do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<PlatformNodes>,
+    /// Versions that hospitals get without naming them, in waves. A hospital follows one with `spec.application.channel`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["application", "name"]))]
+    pub channels: Vec<Channel>,
     /// Least that every hospital must have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub floors: Option<Floors>,
+}
+
+/// Brings the versions of one application to the hospitals that follow it.
+///
+/// A new version comes in waves, by the hospitals' names: a wave begins when every hospital of the one before has it and is
+/// Ready. A hospital whose maintenance window is closed, or that is held, keeps nobody waiting and follows later. As soon as
+/// one hospital has refused the version no other begins.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct Channel {
+    /// Name, such as `stable` or `early`; unique among the channels of the application.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("name must be lower case letters, digits and dashes and start with a letter, such as stable"))]
+    pub name: String,
+    /// Name of the HospitalApplication.
+    #[schemars(length(min = 1, max = 253))]
+    pub application: String,
+    /// One of its versions.
+    #[schemars(length(min = 1, max = 40))]
+    pub version: String,
+    /// How many hospitals go together in the first, the second … wave; the last number is repeated. Absent: 1, 5, 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(range(min = 1, max = 1000)))]
+    pub waves: Vec<i32>,
 }
 
 /// A Gateway and the pods behind it.

@@ -177,6 +177,10 @@ pub struct ReleaseStatus {
     /// The release that the spec asks for and that has failed; it is not tried again until the spec changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedRelease>,
+    /// When the release that the spec asks for may begin (RFC 3339): its maintenance window, or the end of a hold. Absent:
+    /// nothing is asked for that is not there, or neither keeps it waiting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<String>,
     /// Releases that have begun so far.
     #[serde(default)]
     pub count: i64,

@@ -83,14 +83,23 @@ pub struct HospitalTenantSpec {
 /// Application and version.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(cel)]
+#[x_kube(
+    cel,
+    validation = Rule::new("has(self.version) != has(self.channel)").message("application needs exactly one of version and channel: name the version yourself, or the channel of the platform that brings it").field_path(".version")
+)]
 pub struct ApplicationRef {
     /// Name of the HospitalApplication.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// One of its versions.
+    /// One of its versions: the hospital stays with it whatever the platform's channels bring.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
-    pub version: String,
+    pub version: Option<String>,
+    /// Channel of the platform that brings this application's versions, such as `stable`: the hospital takes a new one when
+    /// its turn comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub channel: Option<String>,
 }
 
 /// Size of one component in this hospital.

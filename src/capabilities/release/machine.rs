@@ -179,7 +179,8 @@ fn begin(state: &ReleaseStatus, seen: &Seen, now: DateTime<Utc>) -> ReleaseStatu
         return state.clone();
     }
     if seen.closed.is_some() && state.live.is_some() {
-        return state.clone();
+        // What had failed is not asked for any more.
+        return ReleaseStatus { refused: None, ..state.clone() };
     }
     let rollout = Rollout {
         colour: idle_colour(state),

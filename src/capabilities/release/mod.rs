@@ -16,7 +16,7 @@ mod steps;
 mod window;
 mod workload;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{
     api::v1alpha1::{
@@ -113,7 +113,8 @@ impl Capability for Release {
     }
 
     fn record(plan: &Plan, input: Input<'_>, _: &Contributions, status: &mut HospitalTenantStatus) {
-        status.release = machine::next(&plan.state, &seen::seen(plan, input), input.tenant.now);
+        let next = machine::next(&plan.state, &seen::seen(plan, input), input.tenant.now);
+        status.release = ReleaseStatus { not_before: plan.not_before(&next), ..next };
         status.jobs = history::newest(&input.tenant.status.jobs, &history::read(input).0);
     }
 }
@@ -150,6 +151,14 @@ impl Plan {
             (Contract::Run(wanted), ..) | (_, Gate::Run(wanted), Some(ReleaseStep::Expand)) => Some(wanted),
             _ => None,
         }
+    }
+
+    /// When a release that is asked for may begin, if time keeps it waiting.
+    fn not_before(&self, state: &ReleaseStatus) -> Option<String> {
+        let waits = state.rollout.is_none() && state.refused.is_none();
+        let other = state.live.as_ref().is_some_and(|live| live.release.digest != self.wanted.identity.digest);
+        let opens = self.closed.as_ref().filter(|_| waits && other)?.opens?;
+        Some(opens.to_rfc3339_opts(SecondsFormat::Secs, true))
     }
 
     fn traffic(&self, input: Input<'_>) -> Option<Traffic<'_>> {
@@ -207,7 +216,7 @@ pub fn backend(component: &Component, colour: Colour) -> String {
 
 /// When time alone moves the release on.
 pub fn due(tenant: &Tenant, state: &ReleaseStatus) -> Option<DateTime<Utc>> {
-    let opens = || window::closed(tenant).ok().flatten().map(|closed| closed.opens);
+    let opens = || window::closed(tenant).ok().flatten().and_then(|closed| closed.opens);
     match &state.rollout {
         Some(_) => machine::due(state, seen::deadline(tenant), seen::soak(tenant)),
         None => opens(),

@@ -1,4 +1,4 @@
-//! When a release may begin: maintenance windows, and a hold with its end. Pure.
+//! When a release may begin: maintenance windows, a hold with its end, and the hospital's turn in its channel. Pure.
 //!
 //! Guarantees: a first installation is never kept waiting, and what has begun is never stopped, least of all a way back.
 
@@ -12,6 +12,7 @@ use jiff::{
 use crate::{
     api::v1alpha1::{Day, MaintenanceWindow},
     conditions::{Reason, Rejection},
+    objects::Turn,
     tenant::Tenant,
 };
 
@@ -20,22 +21,39 @@ use crate::{
 pub struct Closed {
     /// For a person.
     pub why: String,
-    /// When one may.
-    pub opens: DateTime<Utc>,
+    /// When one may. Absent: when others have made room, which wakes the hospital.
+    pub opens: Option<DateTime<Utc>>,
 }
 
 /// Whether a release may begin.
 pub fn closed(tenant: &Tenant) -> Result<Option<Closed>, Rejection> {
-    let Some(release) = &tenant.spec.release else { return Ok(None) };
+    let release = tenant.spec.release.clone().unwrap_or_default();
     let windows = opens(&release.windows, tenant.now)?;
     if let Some(hold) = &release.hold
         && tenant.is_off("spec.release.hold", Some(hold))?
     {
         let opens = DateTime::parse_from_rfc3339(&hold.until).map_or(tenant.now, |until| until.to_utc());
-        return Ok(Some(Closed { why: format!("is held until {}: {}", hold.until, hold.reason), opens }));
+        let why = format!("is held until {}: {}", hold.until, hold.reason);
+        return Ok(Some(Closed { why, opens: Some(opens) }));
     }
-    Ok(windows
-        .map(|opens| Closed { why: format!("waits for its maintenance window at {}", opens.to_rfc3339()), opens }))
+    let window = windows.map(|opens| Closed {
+        why: format!("waits for its maintenance window at {}", opens.to_rfc3339()),
+        opens: Some(opens),
+    });
+    Ok(window.or_else(|| turn(tenant)))
+}
+
+/// A hospital that follows a channel waits for its turn.
+fn turn(tenant: &Tenant) -> Option<Closed> {
+    let channel = tenant.spec.application.channel.as_deref()?;
+    let why = match tenant.turn.as_ref()? {
+        Turn::Come => return None,
+        Turn::Waits => format!("waits for its turn in channel {channel}"),
+        Turn::Stopped { by } => format!(
+            "does not begin: channel {channel} has stopped, because hospital {by} refused this version; see there, and name another version in the channel, have {by} try again, or let {by} name its version itself"
+        ),
+    };
+    Some(Closed { why, opens: None })
 }
 
 /// Beginning of the next window; absent inside of one, and where there is none.

@@ -8,9 +8,9 @@ use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use super::{Live, Operator};
 use crate::{
-    api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant},
+    api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalPlatformSpec, HospitalTenant},
     names,
-    objects::Observed,
+    objects::{Observed, Turn},
     plugin::{
         access::{self, refused, words},
         output::Ending,
@@ -18,6 +18,7 @@ use crate::{
     },
     render::{Definitions, Document, taken_hosts},
     settings::Settings,
+    tenant::fleet::{self, Address, Member},
 };
 
 /// One hospital with what it refers to.
@@ -28,6 +29,7 @@ pub(in crate::plugin) struct Wanted {
     pub platform: Option<Arc<HospitalPlatform>>,
     pub application: Option<Arc<HospitalApplication>>,
     taken_hosts: BTreeMap<String, String>,
+    turn: Option<Turn>,
 }
 
 /// What the API server would refuse is refused here too.
@@ -70,8 +72,7 @@ impl Wanted {
         let all: Vec<&HospitalTenant> = all.iter().collect();
         let mut complete = Vec::new();
         for tenant in wanted {
-            let taken_hosts = taken_hosts(&all, &tenant);
-            complete.push(Self::completed(client, &files, tenant, taken_hosts).await?);
+            complete.push(Self::completed(client, &files, tenant, &all).await?);
         }
         Ok(complete)
     }
@@ -80,7 +81,7 @@ impl Wanted {
         client: &Client,
         files: &Definitions,
         tenant: HospitalTenant,
-        taken_hosts: BTreeMap<String, String>,
+        all: &[&HospitalTenant],
     ) -> Result<Self, Ending> {
         let platform = tenant.spec.platform.as_deref().unwrap_or(names::DEFAULT_PLATFORM);
         let platform = match files.platforms.get(platform) {
@@ -92,7 +93,9 @@ impl Wanted {
             Some(application) => Some(Arc::clone(application)),
             None => Api::all(client.clone()).get_opt(application).await.map_err(|e| refused(&e))?.map(Arc::new),
         };
-        Ok(Self { tenant: Arc::new(tenant), platform, application, taken_hosts })
+        let taken_hosts = taken_hosts(all, &tenant);
+        let turn = platform.as_ref().and_then(|platform| turn(&platform.spec, all, &tenant));
+        Ok(Self { tenant: Arc::new(tenant), platform, application, taken_hosts, turn })
     }
 
     /// What the operator would look at.
@@ -103,6 +106,7 @@ impl Wanted {
             platform: self.platform.clone(),
             application: self.application.clone(),
             taken_hosts: self.taken_hosts.clone(),
+            turn: self.turn.clone(),
             ..Observed::default()
         }
     }
@@ -112,6 +116,14 @@ impl Wanted {
         let until = self.tenant.annotations().get(names::PAUSE_UNTIL)?;
         time::time(until).is_ok_and(|until| now < until).then(|| until.clone())
     }
+}
+
+/// Whether it may begin with the version of its channel, as far as the hospitals are known.
+fn turn(platform: &HospitalPlatformSpec, all: &[&HospitalTenant], tenant: &HospitalTenant) -> Option<Turn> {
+    let address = Address::of(tenant)?;
+    let mut members = fleet::members(&address, all.iter().copied());
+    members.insert(tenant.name_any(), Member::of(tenant));
+    fleet::turns(address.find(platform)?, &members).remove(&tenant.name_any())
 }
 
 /// As the API server would have it after the file was applied.

@@ -27,7 +27,9 @@ fn templates(reason: Reason) -> &'static [&'static str] {
         Reason::Proved => &[STATUS],
         Reason::Progressing | Reason::NotObserved => &[STATUS, EVENTS, PODS],
         Reason::PlatformNotFound => &[PLATFORMS, EDIT],
-        Reason::ApplicationNotFound | Reason::VersionNotFound | Reason::ImageNotFound => &[APPLICATIONS, EDIT, CHECK],
+        Reason::ApplicationNotFound | Reason::ChannelNotFound | Reason::VersionNotFound | Reason::ImageNotFound => {
+            &[APPLICATIONS, EDIT, CHECK]
+        }
         Reason::HostTaken => &["kubectl get ht -o wide", EDIT],
         Reason::NamespaceNotOurs => &["kubectl get namespace {ns} -o yaml", EDIT],
         Reason::RetainedDataFound => {

@@ -67,16 +67,18 @@ fn header(tenant: &HospitalTenant, status: &HospitalTenantStatus, now: DateTime<
     let created = tenant.metadata.creation_timestamp.as_ref().and_then(|time| utc(time.0));
     let wanted = &tenant.spec.application;
     let serving = match &status.version {
-        Some(version) if *version == wanted.version => "and serving".to_owned(),
+        Some(version) if Some(version) == wanted.version.as_ref() => "and serving".to_owned(),
         Some(version) => format!("wanted, {version} is serving"),
         None => "wanted, none is serving".to_owned(),
     };
+    let channel = || wanted.channel.as_ref().map(|channel| format!("as channel {channel} brings it"));
+    let which = wanted.version.clone().or_else(channel).unwrap_or_default();
     let since = condition(tenant, READY).map(|ready| (ready.status.as_str(), utc(ready.last_transition_time.0)));
     let ready = since.map_or("Unknown".to_owned(), |(ready, at)| format!("{ready} for {}", age(at, now)));
     let mut lines = vec![
         ("Hospital", format!("{}, created {} ago", tenant.name_any(), age(created, now))),
         ("Ready", ready),
-        ("Application", format!("{} {} {serving}", wanted.name, wanted.version)),
+        ("Application", format!("{} {which} {serving}", wanted.name)),
         ("Namespace", status.namespace.clone().unwrap_or_else(|| names::namespace(&tenant.name_any()))),
         ("Address", status.url.clone().unwrap_or_else(|| format!("not known yet, host {}", tenant.spec.host))),
     ];
