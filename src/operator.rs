@@ -137,7 +137,8 @@ impl Operator {
     /// Reconciles until told to stop.
     async fn lead(&self, fence: Fence, stop: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let mut stop = std::pin::pin!(stop.fuse());
-        let (caches, woken) = Caches::start(self.connections.clone(), capabilities::kinds(), Arc::clone(&self.metrics));
+        let (metrics, clock) = (Arc::clone(&self.metrics), Arc::clone(&self.clock));
+        let (caches, woken) = Caches::start(self.connections.clone(), capabilities::kinds(), metrics, clock);
         self.health.send_replace(Health { ready: false });
         tokio::select! {
             () = caches.synced() => {}
@@ -252,7 +253,8 @@ async fn attempt(tenant: Arc<HospitalTenant>, context: Arc<Context>, desk: Arc<D
     let metrics = Arc::clone(&desk.metrics);
     let task = async move {
         let measured = metrics.reconcile();
-        let result = reconcile::reconcile(tenant, context).await;
+        // Too large for the stack of whoever polls it.
+        let result = Box::pin(reconcile::reconcile(tenant, context)).await;
         let took = measured.finish(result.as_ref().err().map(ReconcileError::class));
         match &result {
             Ok(_) => tracing::debug!(?took, "reconciled"),

@@ -16,7 +16,7 @@ use std::{
 };
 
 use e2e::parts::{self, Part};
-use his_operator::api::v1alpha1::ReleaseOutcome;
+use his_operator::api::v1alpha1::{NetworkGap, ReleaseOutcome};
 use his_operator::{generate::ALERTS, metrics::Metrics};
 use serde::Deserialize;
 use serde_json::Value;
@@ -258,6 +258,7 @@ fn series() -> BTreeSet<String> {
     metrics.watch_restarted("Deployment", "gone");
     metrics.ready_changed(None, Some("True"));
     metrics.release_ended(ReleaseOutcome::Completed, None);
+    metrics.gap_closed("st-elsewhere", &NetworkGap::default());
     drop(metrics.reconcile());
     let text = metrics.text();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));

@@ -120,7 +120,8 @@ async fn caches_follow_the_cluster_and_observing_costs_no_request() {
     let hospital = tenant(&client, "st-elsewhere").await;
     let kubeconfig = Kubeconfig::read_from(plane.kubeconfig_for("operator", &["system:masters"]).unwrap()).unwrap();
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    let (caches, mut woken) = Caches::start(Connections::to(config).unwrap(), capabilities::kinds(), Arc::default());
+    let (caches, mut woken) =
+        Caches::start(Connections::to(config).unwrap(), capabilities::kinds(), Arc::default(), Arc::new(SystemClock));
     timeout(PATIENCE, caches.synced()).await.unwrap();
     assert_eq!(timeout(PATIENCE, woken.next()).await.unwrap().unwrap().name, "st-elsewhere");
 
@@ -241,7 +242,7 @@ async fn secrets_that_may_not_be_seen_are_unknown_and_not_absent() {
 
     // As after a restart with rights that somebody took away.
     grant(&client, "limited", false).await;
-    let (caches, _woken) = Caches::start(limited, capabilities::kinds(), Arc::default());
+    let (caches, _woken) = Caches::start(limited, capabilities::kinds(), Arc::default(), Arc::new(SystemClock));
     timeout(PATIENCE, caches.synced()).await.unwrap();
     eventually("the refusal is told", async || caches.refusal(&hospital).is_some()).await;
     assert!(!caches.is_known(&hospital) && !caches.is_settled(&hospital));
@@ -295,7 +296,7 @@ async fn a_kind_that_is_refused_holds_up_no_other() {
     }
     let metrics = Arc::new(Metrics::default());
     let narrow = plane.client_for("narrow", &[]).await.unwrap();
-    let (caches, _woken) = Caches::start(narrow, capabilities::kinds(), Arc::clone(&metrics));
+    let (caches, _woken) = Caches::start(narrow, capabilities::kinds(), Arc::clone(&metrics), Arc::new(SystemClock));
     timeout(PATIENCE, caches.synced()).await.unwrap();
     assert!(metrics.text().contains(r#"kind="Deployment",reason="forbidden""#));
     namespace(&client, "his-st-elsewhere").await;

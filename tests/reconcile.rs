@@ -26,6 +26,7 @@ mod reconcile {
     mod deletion;
     mod drift;
     mod election;
+    mod gaps;
     mod gate;
     mod hospital;
     mod install;

@@ -14,6 +14,8 @@ mod support;
 
 #[path = "upgrade/definitions.rs"]
 mod definitions;
+#[path = "upgrade/gaps.rs"]
+mod gaps;
 
 use std::sync::Arc;
 

@@ -23,9 +23,11 @@ use super::{
     supervisor::{self, Command},
 };
 use crate::{
-    api::v1alpha1::HospitalTenant,
+    api::v1alpha1::{HospitalTenant, NetworkGap},
     metrics::Metrics,
-    objects::{Kind, Observed, kind},
+    names,
+    objects::{Kind, Observed, Ref, kind},
+    ports::Clock,
 };
 
 /// Live view of the cluster. Clones share it; the watches end with the last clone.
@@ -56,6 +58,7 @@ pub(super) struct Core {
     unsettled: Mutex<BTreeSet<String>>,
     synced: watch::Sender<bool>,
     pub(super) metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Core {
@@ -66,13 +69,15 @@ impl Core {
 
     /// Changes the index and tells everyone concerned.
     pub(super) fn change(&self, mutate: impl FnOnce(&mut Index) -> Effects) {
-        let effects = mutate(&mut self.index.write().unwrap_or_else(PoisonError::into_inner));
+        let now = self.clock.now();
+        let effects = mutate(self.index.write().unwrap_or_else(PoisonError::into_inner).at(now));
         self.tell(effects);
     }
 
     /// [`Self::change`] for mutations with several effects.
     pub(super) fn change_all(&self, mutate: impl FnOnce(&mut Index) -> Vec<Effects>) {
-        let effects = mutate(&mut self.index.write().unwrap_or_else(PoisonError::into_inner));
+        let now = self.clock.now();
+        let effects = mutate(self.index.write().unwrap_or_else(PoisonError::into_inner).at(now));
         effects.into_iter().for_each(|effects| self.tell(effects));
     }
 
@@ -118,12 +123,13 @@ impl Caches {
         connections: impl Into<Connections>,
         kinds: Vec<Kind>,
         metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
     ) -> (Self, impl Stream<Item = ObjectRef<HospitalTenant>> + Send + 'static) {
         let (wake, woken) = mpsc::unbounded();
         let (commands, inbox) = mpsc::unbounded();
         let (synced, seen) = watch::channel(false);
-        let core =
-            Arc::new(Core { index: RwLock::default(), wake, commands, unsettled: Mutex::default(), synced, metrics });
+        let (index, unsettled) = (RwLock::default(), Mutex::default());
+        let core = Arc::new(Core { index, wake, commands, unsettled, synced, metrics, clock });
         let (tenants, writer) = store();
         let task = supervisor::supervise(connections.into(), kind::distinct(kinds), Arc::clone(&core), writer, inbox);
         let watches = Arc::new(Watches(tokio::spawn(task).abort_handle()));
@@ -166,6 +172,33 @@ impl Caches {
     /// Notes the API server's answer to a write, so that the next look sees it, and no event about it wakes anybody.
     pub fn learn(&self, kind: Kind, answer: &DynamicObject) {
         self.core.change(|index| index.learn(kind, answer));
+    }
+
+    /// We are about to remove an object: that it goes is no news.
+    pub fn leaves(&self, at: &Ref) {
+        if at.kind == kind::NETWORK_POLICY {
+            self.note(|index| index.disturbed.leaves((at.namespace.clone(), at.name.clone())));
+        }
+    }
+
+    /// A NetworkPolicy was put right, and status is to say so.
+    pub fn closed(&self, namespace: &str, gap: NetworkGap) {
+        self.note(|index| index.disturbed.closed(namespace, gap));
+    }
+
+    /// Status names all gaps that were seen; `end` says that the pass came to its end, so that none of them is open.
+    pub fn told(&self, tenant: &HospitalTenant, seen: &Observed, end: bool) {
+        if !seen.disturbed.is_empty() || !seen.gaps.is_empty() {
+            self.note(|index| index.disturbed.told(&names::namespace(&tenant.name_any()), seen, end));
+        }
+    }
+
+    /// Changes what concerns nobody else.
+    fn note(&self, note: impl FnOnce(&mut Index)) {
+        self.core.change(|index| {
+            note(index);
+            Effects::default()
+        });
     }
 
     /// All tenants.

@@ -5,7 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::objects::Kind;
+use kube::core::DynamicObject;
+
+use crate::{names, objects::Kind};
+
+/// Whether a RoleBinding gives the operator its rights in a tenant's namespace.
+pub(super) fn lets_in(binding: &DynamicObject) -> bool {
+    binding.data.pointer("/roleRef/name").and_then(serde_json::Value::as_str) == Some(names::TENANT_ROLE)
+}
 
 /// See the module.
 #[derive(Debug, Default)]

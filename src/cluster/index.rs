@@ -9,20 +9,22 @@ use std::{
     sync::Arc,
 };
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
     channels::Channels,
-    doors::Doors,
-    packed::Packed,
+    disturbed::Disturbed,
+    doors::{Doors, lets_in},
+    packed::{Packed, stripped},
     pods::{self, Sight, Sights},
     tenants::{Definition, Tenants},
 };
 use crate::{
     api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant},
     names,
-    objects::{Kind, Observed, Ref, kind::NAMESPACE, kind::Watch},
+    objects::{Kind, Observed, Ref, kind::NAMESPACE, kind::NETWORK_POLICY, kind::Watch},
     tenant::fleet::Address,
 };
 
@@ -74,6 +76,10 @@ pub(super) struct Index {
     pub(super) doors: Doors,
     /// How far the watch of a kind in a namespace (or, as `None`, in the cluster) has come: its newest version so far.
     told: BTreeMap<(Kind, Option<String>), u64>,
+    /// What others did to NetworkPolicies.
+    pub(super) disturbed: Disturbed,
+    /// The time, as it was said last.
+    now: DateTime<Utc>,
 }
 
 #[derive(Debug)]
@@ -111,6 +117,12 @@ fn tenant_of(kind: Kind, object: &DynamicObject) -> Option<String> {
 }
 
 impl Index {
+    /// Says what time it is, for whatever is seen next.
+    pub(super) fn at(&mut self, now: DateTime<Utc>) -> &mut Self {
+        self.now = now;
+        self
+    }
+
     /// An object was seen. One that is not newer than what is known tells nothing.
     pub(super) fn apply(&mut self, kind: Kind, object: DynamicObject) -> Effects {
         self.tell(kind, object.metadata.namespace.as_deref().unwrap_or_default(), version(&object));
@@ -144,6 +156,10 @@ impl Index {
             return self.remove(kind, &(namespace, name), 0);
         };
         let lets_in = kind.kind == "RoleBinding" && lets_in(&object);
+        if kind == NETWORK_POLICY {
+            let known = self.objects.get(&namespace).and_then(|place| place.get(&(kind, name.clone())));
+            self.disturbed.seen(&object, || known.and_then(|known| known.object.unpack()));
+        }
         let object = stripped(kind, object);
         let Some(packed) = Packed::new(&object, self.like.entry(kind).or_insert_with(|| Arc::from([]))) else {
             return Effects::default();
@@ -198,6 +214,9 @@ impl Index {
         if place.is_empty() {
             self.objects.remove(namespace);
         }
+        if kind == NETWORK_POLICY && self.tenants.contains(&entry.tenant) {
+            self.disturbed.gone(at, entry.object.unpack(), version > 0, self.now);
+        }
         if kind.kind == "RoleBinding" && entry.object.unpack().is_some_and(|binding| lets_in(&binding)) {
             self.doors.close(&entry.tenant);
         }
@@ -206,6 +225,9 @@ impl Index {
 
     /// Every object of a source that a complete list did not contain has gone.
     pub(super) fn retain(&mut self, source: &Source, seen: &BTreeSet<Key>) -> Vec<Effects> {
+        if source.kind == NETWORK_POLICY {
+            self.disturbed.listed();
+        }
         let listed = |namespace: &str| source.namespace.as_deref().is_none_or(|only| only == namespace);
         let gone: Vec<Key> = self
             .objects
@@ -288,6 +310,7 @@ impl Index {
         let mut wake = self.tenants.remove(name);
         let channels = self.channels.forget(name, None);
         wake.extend(self.decide(&channels));
+        self.disturbed.forget(&names::namespace(name));
         self.concerning(wake, name)
     }
 
@@ -345,7 +368,7 @@ impl Index {
             }
         }
         let platform = tenant.spec.platform.as_deref().unwrap_or(names::DEFAULT_PLATFORM);
-        Observed {
+        let seen = Observed {
             objects,
             crds: self.served.clone(),
             platform: self.platforms.get(platform).cloned(),
@@ -354,7 +377,9 @@ impl Index {
             turn: self.channels.turn(tenant),
             problems: self.pods.problems(&name),
             reports: self.pods.reports(&name),
-        }
+            ..Observed::default()
+        };
+        self.disturbed.added_to(&own, seen)
     }
 }
 
@@ -365,34 +390,9 @@ fn replace<T>(map: &mut BTreeMap<String, Arc<T>>, name: &str, value: Option<T>) 
     };
 }
 
-/// Whether a RoleBinding gives the operator its rights in a tenant's namespace.
-fn lets_in(binding: &DynamicObject) -> bool {
-    binding.data.pointer("/roleRef/name").and_then(serde_json::Value::as_str) == Some(names::TENANT_ROLE)
-}
-
 /// Position in the order of all changes.
 pub(super) fn version(object: &DynamicObject) -> u64 {
     object.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
-}
-
-/// Without what nobody reads, what nobody may keep, and what only costs memory. Where some of it is not read, its version,
-/// which counts that too, is not kept either.
-fn stripped(kind: Kind, mut object: DynamicObject) -> DynamicObject {
-    object.metadata.managed_fields = None;
-    if let Some(annotations) = &mut object.metadata.annotations {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-    }
-    if kind.watch == Watch::TenantMetadata {
-        (object.types, object.data) = (None, serde_json::Value::Null);
-    }
-    for unread in kind.unread {
-        object.metadata.resource_version = None;
-        let (parent, field) = unread.rsplit_once('/').unwrap_or_default();
-        if let Some(parent) = object.data.pointer_mut(parent).and_then(serde_json::Value::as_object_mut) {
-            parent.remove(field);
-        }
-    }
-    object
 }
 
 #[cfg(test)]

@@ -1,7 +1,13 @@
 use serde_json::json;
 
 use super::*;
-use crate::objects::kind::{CONFIG_MAP, HORIZONTAL_POD_AUTOSCALER, HTTP_ROUTE, ROLE_BINDING, SECRET};
+use crate::{
+    api::v1alpha1::NetworkGap,
+    objects::{
+        Disturbance,
+        kind::{CONFIG_MAP, HORIZONTAL_POD_AUTOSCALER, HTTP_ROUTE, ROLE_BINDING, SECRET},
+    },
+};
 
 fn tenant(name: &str, created: &str, host: &str) -> HospitalTenant {
     serde_json::from_value(json!({
@@ -258,4 +264,131 @@ fn only_tenants_that_name_a_definition_are_woken_by_it() {
     assert_eq!(index.platform("default", Some(platform(1))).wake, set(&[]));
     assert_eq!(index.platform("default", Some(platform(2))).wake, set(&["a"]));
     assert_eq!(index.platform("default", None).wake, set(&["a"]));
+}
+
+/// A policy with that egress rule, and who has written which part of its spec at which second.
+fn policy(version: u64, rule: &str, writers: &[(&str, i64, &str)]) -> DynamicObject {
+    let mut policy = object(NETWORK_POLICY, "his-a", "default-deny", Some("a"));
+    let entry = |(manager, second, field): &(&str, i64, &str)| {
+        let time = at(*second).to_rfc3339();
+        json!({"manager": manager, "operation": "Apply", "time": time, "fieldsV1": {"f:spec": {format!("f:{field}"): {}}}})
+    };
+    let writers = serde_json::to_value(writers.iter().map(entry).collect::<Vec<_>>()).unwrap();
+    policy.metadata.managed_fields = serde_json::from_value(writers).unwrap();
+    policy.metadata.resource_version = Some(version.to_string());
+    policy.data = json!({"spec": {"egress": [rule]}});
+    policy
+}
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(second, 0).unwrap()
+}
+
+const OURS: (&str, i64, &str) = ("his-operator", 10, "egress");
+/// What is left of ours when somebody has taken the rules.
+const REST: (&str, i64, &str) = ("his-operator", 10, "ingress");
+
+fn disturbed(index: &Index) -> Option<Disturbance> {
+    index.observe(&tenant("a", "2026-01-01T00:00:00Z", "x")).disturbed.get("default-deny").cloned()
+}
+
+fn default_deny() -> Key {
+    ("his-a".to_owned(), "default-deny".to_owned())
+}
+
+#[test]
+fn the_first_foreign_change_of_a_policy_is_remembered_until_it_is_as_before() {
+    let first = Some(Disturbance::Written { at: at(20) });
+    let edited = |index: &mut Index| {
+        index.apply(NETWORK_POLICY, policy(1, "ours", &[OURS]));
+        index.apply(NETWORK_POLICY, policy(2, "theirs", &[REST, ("edit", 20, "egress")]));
+        index.apply(NETWORK_POLICY, policy(3, "more", &[REST, ("edit", 30, "egress")]));
+        assert_eq!(disturbed(index), first);
+    };
+    let mut index = with_tenants(&["a"]);
+    edited(&mut index);
+    let seen = index.observe(&tenant("a", "2026-01-01T00:00:00Z", "x"));
+    let live = seen.get(NETWORK_POLICY, "his-a", "default-deny").unwrap();
+    let [last] = live.managed_fields() else { panic!("{:?}", live.managed_fields()) };
+    assert_eq!(
+        (last.manager.as_deref(), &last.fields_v1),
+        (Some("edit"), &None),
+        "its last writer and no more is kept"
+    );
+    // Put right by us, or by whoever had changed it.
+    index.learn(NETWORK_POLICY, &policy(4, "ours", &[OURS]));
+    assert_eq!(disturbed(&index), None);
+    let mut index = with_tenants(&["a"]);
+    edited(&mut index);
+    index.apply(NETWORK_POLICY, policy(4, "ours", &[REST, ("edit", 40, "egress")]));
+    assert_eq!(disturbed(&index), None);
+}
+
+#[test]
+fn our_own_writes_and_those_that_leave_the_spec_alone_disturb_nothing() {
+    let mut index = with_tenants(&["a"]);
+    index.apply(NETWORK_POLICY, policy(1, "ours", &[OURS]));
+    index.apply(NETWORK_POLICY, policy(2, "ours", &[OURS, ("label", 20, "egress")]));
+    index.apply(NETWORK_POLICY, policy(3, "release", &[OURS]));
+    assert_eq!(disturbed(&index), None);
+    let seen = index.observe(&tenant("a", "2026-01-01T00:00:00Z", "x"));
+    assert!(seen.get(NETWORK_POLICY, "his-a", "default-deny").unwrap().managed_fields().is_empty());
+    // One that was first seen changed: what it was before is not known.
+    let mut index = with_tenants(&["a"]);
+    index.listed(NETWORK_POLICY, policy(1, "theirs", &[REST, ("edit", 20, "egress")]));
+    index.apply(NETWORK_POLICY, policy(2, "more", &[REST, ("edit", 30, "egress")]));
+    assert_eq!(disturbed(&index), None);
+}
+
+#[test]
+fn a_policy_that_goes_is_remembered_with_the_time_unless_we_asked_for_it() {
+    let mut index = with_tenants(&["a"]);
+    let gone = |index: &mut Index, version: u64, asked_for: bool| {
+        index.learn(NETWORK_POLICY, &policy(version, "ours", &[OURS]));
+        if asked_for {
+            index.disturbed.leaves(default_deny());
+        }
+        index.at(at(50)).remove(NETWORK_POLICY, &default_deny(), version + 1);
+        disturbed(index)
+    };
+    let by_another = |watched| Some(Disturbance::Gone { seen: at(50), watched, uid: None, generation: None });
+    assert_eq!(gone(&mut index, 1, false), by_another(true));
+    assert_eq!(gone(&mut index, 3, true), None);
+    assert_eq!(gone(&mut index, 5, false), by_another(true), "asked for once");
+    index.learn(NETWORK_POLICY, &policy(7, "ours", &[OURS]));
+    index.retain(&Source { kind: NETWORK_POLICY, namespace: None }, &BTreeSet::new());
+    assert_eq!(disturbed(&index), by_another(false), "found when the watch began again");
+    index.tenant_gone("a");
+    assert_eq!(disturbed(&index), None);
+    assert_eq!(gone(&mut index, 9, false), None, "nobody's hospital");
+}
+
+#[test]
+fn what_a_pass_has_seen_is_forgotten_when_status_says_it_and_what_came_later_is_not() {
+    let mut index = with_tenants(&["a"]);
+    let view = |index: &Index| index.observe(&tenant("a", "2026-01-01T00:00:00Z", "x"));
+    index.apply(NETWORK_POLICY, policy(1, "ours", &[OURS]));
+    index.at(at(50)).remove(NETWORK_POLICY, &default_deny(), 2);
+    let seen = view(&index);
+    index.disturbed.closed("his-a", NetworkGap::default());
+    assert_eq!(view(&index).gaps, [NetworkGap::default()]);
+    index.disturbed.told("his-a", &seen, false);
+    assert_eq!((disturbed(&index).is_some(), view(&index).gaps), (true, Vec::new()), "the pass came not to its end");
+    index.disturbed.told("his-a", &seen, true);
+    assert_eq!(disturbed(&index), None);
+    index.apply(NETWORK_POLICY, policy(3, "ours", &[OURS]));
+    index.at(at(60)).remove(NETWORK_POLICY, &default_deny(), 4);
+    index.disturbed.told("his-a", &seen, true);
+    assert_eq!(disturbed(&index), Some(Disturbance::Gone { seen: at(60), watched: true, uid: None, generation: None }));
+}
+
+#[test]
+fn a_gap_that_status_names_wakes_its_tenant_so_that_the_network_is_tried() {
+    let mut index = with_tenants(&["a"]);
+    let mut told = tenant("a", "2026-01-01T00:00:00Z", "a.example.org");
+    let mut status = crate::api::v1alpha1::HospitalTenantStatus::default();
+    status.network.gaps = vec![NetworkGap::default()];
+    told.status = Some(status);
+    assert_eq!(index.tenant(&told).wake, set(&["a"]));
+    assert_eq!(index.tenant(&told).wake, set(&[]));
 }

@@ -7,6 +7,7 @@ mod caches;
 mod channels;
 mod connect;
 mod custom;
+mod disturbed;
 mod doors;
 mod error;
 mod events;

@@ -5,7 +5,16 @@
 
 use std::sync::Arc;
 
-use kube::core::DynamicObject;
+use kube::{ResourceExt, core::DynamicObject};
+
+use crate::{
+    names,
+    objects::{
+        Kind,
+        kind::{NETWORK_POLICY, Watch},
+        managed,
+    },
+};
 
 /// One object at rest.
 #[derive(Clone, Debug)]
@@ -36,6 +45,28 @@ impl Packed {
         let json = lz4_flex::block::decompress_with_dict(&self.bytes, self.length, &self.like).ok()?;
         serde_json::from_slice(&json).ok()
     }
+}
+
+/// Without what nobody reads, what nobody may keep, and what only costs memory. Where some of it is not read, its version,
+/// which counts that too, is not kept either.
+pub(super) fn stripped(kind: Kind, mut object: DynamicObject) -> DynamicObject {
+    // Who changed a policy, and when, is asked for when it is put right.
+    let taker = || managed::taken_from(names::FIELD_MANAGER, object.managed_fields());
+    object.metadata.managed_fields = (kind == NETWORK_POLICY).then(taker).flatten().map(|taker| vec![taker]);
+    if let Some(annotations) = &mut object.metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    if kind.watch == Watch::TenantMetadata {
+        (object.types, object.data) = (None, serde_json::Value::Null);
+    }
+    for unread in kind.unread {
+        object.metadata.resource_version = None;
+        let (parent, field) = unread.rsplit_once('/').unwrap_or_default();
+        if let Some(parent) = object.data.pointer_mut(parent).and_then(serde_json::Value::as_object_mut) {
+            parent.remove(field);
+        }
+    }
+    object
 }
 
 #[cfg(test)]

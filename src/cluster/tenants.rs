@@ -30,8 +30,8 @@ pub(super) struct Tenants {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Changes with everything that a reconcile acts upon: of the status only what is written down of the release and of
-    /// the last trial of the network.
+    /// Changes with everything that a reconcile acts upon: of the status only what is written down of the release, of the
+    /// last trial of the network and of its last gap.
     fingerprint: u64,
     /// Whether it carries our finalizer.
     held: bool,
@@ -51,7 +51,9 @@ fn known(tenant: &HospitalTenant) -> Known {
     (&uid, metadata.generation, &metadata.labels, &metadata.annotations, &others).hash(&mut hasher);
     metadata.deletion_timestamp.is_some().hash(&mut hasher);
     tenant.status.as_ref().map(|status| status.release.clone()).unwrap_or_default().hash(&mut hasher);
-    tenant.status.as_ref().and_then(|status| status.network.proof.as_ref()).hash(&mut hasher);
+    let network = tenant.status.as_ref().map(|status| &status.network);
+    network.and_then(|network| network.proof.as_ref()).hash(&mut hasher);
+    network.and_then(|network| network.gaps.first()).hash(&mut hasher);
     let condition = tenant
         .status
         .iter()

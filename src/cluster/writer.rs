@@ -26,6 +26,7 @@ use crate::{
         Generated, Object, Ref,
         covers::difference,
         kind::{Retention, Scope},
+        managed,
     },
     ports::{Clock, Entropy, SecretBytes},
 };
@@ -126,7 +127,9 @@ impl Writer {
         let api = self.api(&stamped.at);
         let patch = Patch::Apply(&stamped.body);
         let mut answer = self.send(Verb::Apply, &stamped.at, api.patch(&stamped.at.name, &parameters, &patch)).await?;
-        answer.metadata.managed_fields = None;
+        // When we wrote it is all that is ever asked for.
+        answer.metadata.managed_fields =
+            managed::last_of(names::FIELD_MANAGER, answer.managed_fields()).map(|ours| vec![ours]);
         let Some(path) = difference(&answer, stamped) else {
             self.memory().remove(&stamped.at);
             return Ok(answer);

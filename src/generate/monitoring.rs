@@ -59,6 +59,15 @@ pub const ALERTS: &[Alert] = &[
         runbook: "`kubectl get hospitaltenants` shows which; `kubectl his status NAME` says what blocks it and what to do next.",
     },
     Alert {
+        name: "HisHospitalNetworkGap",
+        // A counter begins with its first gap: it has not increased then, but it is new.
+        expression: "sum by (tenant) (increase(his_operator_network_gaps_total[1h])) > 0 or (sum by (tenant) (his_operator_network_gaps_total) unless sum by (tenant) (his_operator_network_gaps_total offset 1h))",
+        lasts: "0m",
+        severity: "critical",
+        summary: "somebody has changed or deleted a NetworkPolicy of a hospital; it was put right",
+        runbook: "`kubectl his network NAME` shows the last gap, `kubectl get hospitaltenant NAME -o jsonpath='{.status.network.gaps}'` the last five: which policy, which program and for how long. The audit log of the API server says who it was. An admission policy lets nobody but the operator write these objects: look whether `kubectl get validatingadmissionpolicybinding his-operator-tenant-flows` is in place, and take it for an attack until you know better. A namespace that was deleted and made again shows up here too.",
+    },
+    Alert {
         name: "HisOperatorReconcilesFail",
         expression: "sum(rate(his_operator_reconciles_total{result=\"transient\"}[10m])) > 0.1",
         lasts: "15m",
@@ -125,6 +134,11 @@ const PANELS: &[(&str, &str, &str)] = &[
         "{{kind}} {{result}}",
     ),
     ("Releases per hour", "sum by (outcome) (increase(his_operator_releases_total[1h]))", "{{outcome}}"),
+    (
+        "Gaps in NetworkPolicies per hour",
+        "sum by (tenant, what) (increase(his_operator_network_gaps_total[1h]))",
+        "{{tenant}} {{what}}",
+    ),
     ("Hospitals that wait", "max(his_operator_queue_depth)", "waiting"),
     ("Watches opened again per second", "sum by (kind) (rate(his_operator_watch_restarts_total[5m]))", "{{kind}}"),
 ];

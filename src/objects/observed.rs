@@ -10,7 +10,7 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::{Kind, Ref};
-use crate::api::v1alpha1::{HospitalApplication, HospitalPlatform};
+use crate::api::v1alpha1::{HospitalApplication, HospitalPlatform, NetworkGap};
 
 /// Something that keeps a pod from running, in words for a person.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +34,27 @@ pub struct Report {
     pub ended: DateTime<Utc>,
     /// JSON, as its program wrote it.
     pub text: String,
+}
+
+/// What somebody else did to a `NetworkPolicy`, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disturbance {
+    /// It went, and not by us.
+    Gone {
+        /// When that was seen.
+        seen: DateTime<Utc>,
+        /// Whether a watch told it at once; otherwise it was found when a watch began again.
+        watched: bool,
+        /// Its UID.
+        uid: Option<String>,
+        /// Its generation until then, which grows with each change of the spec.
+        generation: Option<i64>,
+    },
+    /// Its spec was written, to something else than what was there before.
+    Written {
+        /// When, in whole seconds of the API server's clock: the first such write since ours.
+        at: DateTime<Utc>,
+    },
 }
 
 /// Whether a hospital may begin with its channel's version.
@@ -69,6 +90,12 @@ pub struct Observed {
     pub problems: Vec<Problem>,
     /// Reports of the tenant's agent Jobs whose pods are still there.
     pub reports: Vec<Report>,
+    /// What befell the tenant's NetworkPolicies since we last wrote them, by name.
+    pub disturbed: BTreeMap<String, Disturbance>,
+    /// Whether a complete list of NetworkPolicies has come, so that those that are not among `objects` are not there.
+    pub policies_listed: bool,
+    /// Gaps that were closed and that status does not name yet, oldest first.
+    pub gaps: Vec<NetworkGap>,
 }
 
 impl Observed {

@@ -9,7 +9,7 @@ use kube::{ResourceExt, core::DynamicObject};
 
 use super::{Context, pass::Pass};
 use crate::{
-    capabilities::registry,
+    capabilities::{network::Repair, registry},
     cluster::{Error, needs_rescue},
     error::ErrorClass,
     names,
@@ -50,7 +50,14 @@ pub async fn write(pass: &Pass, known: bool, observed: &mut Observed, ctx: &Cont
             Ok(None) => {}
             Ok(Some(answer)) => {
                 ctx.caches.learn(wanted.at().kind, &answer);
-                observed.objects.insert(wanted.at().clone(), Arc::new(answer));
+                let answer = Arc::new(answer);
+                let before = observed.objects.insert(wanted.at().clone(), Arc::clone(&answer));
+                let repair = Repair { wanted, before: before.as_deref(), answer: &answer, ended: ctx.clock.now() };
+                if let Some(gap) = repair.gap(&pass.tenant, &pass.desired, observed) {
+                    tracing::warn!(%gap, "gap closed");
+                    ctx.caches.closed(&pass.tenant.namespace, gap.clone());
+                    observed.gaps.push(gap);
+                }
             }
             Err(error) if error.concerns_one_object() => {
                 unguarded |= guards(wanted);
@@ -163,5 +170,6 @@ async fn remove(at: &Ref, live: &DynamicObject, ctx: &Context) -> Result<(), Err
         return Ok(());
     }
     tracing::info!(object = %at, "removing");
+    ctx.caches.leaves(at);
     ctx.writer.delete(at, &live.uid().unwrap_or_default()).await
 }

@@ -86,6 +86,9 @@ pub async fn reconcile(resource: Arc<HospitalTenant>, ctx: Arc<Context>) -> Resu
     let due = release::due(&pass.tenant, &status.release).into_iter().chain(network::due(&status.network, now));
     let due: Vec<_> = due.collect();
     publish(&resource, status, &ctx).await?;
+    if paused.is_none() {
+        gaps(&resource, &observed, applied.is_ok(), &ctx).await?;
+    }
     applied?;
     Ok(wake(&pass, paused.into_iter().chain(due), now))
 }
@@ -144,6 +147,16 @@ async fn publish(resource: &HospitalTenant, status: HospitalTenantStatus, ctx: &
     };
     if let Some((state, reason, message)) = after.filter(|(state, reason, _)| news(state, reason)) {
         ctx.writer.event(resource, state != "False", &reason, &message).await?;
+    }
+    Ok(())
+}
+
+/// Counts gaps that status names since a moment ago, and tells of them; `end` says that nothing is open any more.
+async fn gaps(resource: &HospitalTenant, observed: &Observed, end: bool, ctx: &Context) -> Result<(), Error> {
+    ctx.caches.told(resource, observed, end);
+    for gap in &observed.gaps {
+        ctx.metrics.gap_closed(&resource.name_any(), gap);
+        ctx.writer.event(resource, false, "NetworkGapClosed", &gap.to_string()).await?;
     }
     Ok(())
 }

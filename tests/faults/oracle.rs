@@ -56,6 +56,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Vec<String> {
         ready_before_written(evidence),
         paused_and_changed(evidence),
         failure_untold(evidence),
+        gap_of_nobody(evidence.entries),
     ];
     found.into_iter().flatten().collect()
 }
@@ -101,6 +102,14 @@ fn bad_manners(entries: &[Entry]) -> Option<String> {
             _ => None,
         };
         wrong.map(|wrong| format!("{wrong}: {}", entry.words()))
+    })
+}
+
+/// A gap in the network was told, although nobody but the operator writes policies here.
+fn gap_of_nobody(entries: &[Entry]) -> Option<String> {
+    entries.iter().filter(|entry| entry.is_write()).find_map(|entry| {
+        let gaps = entry.body.pointer("/status/network/gaps")?;
+        gaps.as_array().is_some_and(|gaps| !gaps.is_empty()).then(|| format!("tells of gaps that nobody made: {gaps}"))
     })
 }
 
@@ -323,6 +332,10 @@ mod tests {
         assert!(judged(Operation::Resume, &[blind], &declared)[0].contains("whatever has this name"));
         let hot: Vec<Entry> = (0..50).map(|at| entry("GET", DEPLOYMENT, json!({}), at)).collect();
         assert!(judged(Operation::Resume, &hot, &declared)[0].contains("requests in a second"));
+        let gap =
+            json!({ "metadata": { "uid": "u" }, "status": { "network": { "gaps": [{ "policy": "default-deny" }] } } });
+        let untrue = entry("PATCH", STATUS, gap, 0);
+        assert!(judged(Operation::Resume, &[untrue], &declared)[0].contains("gaps that nobody made"));
         let init =
             |name: &str| entry("PATCH", &format!("/apis/batch/v1/namespaces/his-x/jobs/init-{name}"), json!({}), 0);
         assert!(judged(Operation::Resume, &[init("a"), init("b")], &declared)[0].contains("init was made 2 times"));

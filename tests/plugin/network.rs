@@ -113,7 +113,20 @@ fn a_hospital_in_the_cluster_shows_what_its_status_says() {
     let ran = server.call("network", &["eligius", "--explain", "web", "database"]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     assert!(ran.out.starts_with("web may connect to database.\n"), "{}", ran.out);
+    assert!(!server.call("network", &["eligius"]).out.contains("gap"));
     let unseen = server.call("network", &["st-elsewhere"]);
     assert_eq!(unseen.code, Some(3), "{}", unseen.err);
     assert!(unseen.err.contains("names no connection yet"), "{}", unseen.err);
+}
+
+#[test]
+fn the_last_gap_is_told_below_the_graph() {
+    let server = server::Server::new(server::answers(&["opened"]));
+    let ran = server.call("network", &["st-elsewhere"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    golden("network-gap", &ran.out);
+    let json: serde_json::Value =
+        serde_json::from_str(&server.call("network", &["st-elsewhere", "-o", "json"]).out).unwrap();
+    let told: Vec<_> = json["gaps"].as_array().unwrap().iter().map(|gap| &gap["policy"]).collect();
+    assert_eq!(told, ["default-deny", "egress.web.database.5432"]);
 }

@@ -67,6 +67,14 @@ fn a_release_under_way_shows_its_step_and_what_became_of_the_last_ones() {
 }
 
 #[test]
+fn a_policy_that_somebody_changed_is_told_with_its_changer_and_length() {
+    let text = screen(&hospital("opened"), now(), PLAIN);
+    // The field manager's name is whatever its program chose.
+    assert!(!text.contains('\u{1b}'), "{text}");
+    golden("opened", &text);
+}
+
+#[test]
 fn a_narrow_terminal_wraps_messages() {
     let text = screen(&hospital("migration-failed"), now(), Look { width: 80, colour: false });
     let table = text.lines().skip_while(|line| !line.starts_with("CONDITION")).take_while(|line| !line.is_empty());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use chrono::DateTime;
+use serde_json::Value;
 
 use super::{OPERATOR, Theatre};
 use crate::control_plane::AuditEvent;
@@ -39,11 +40,18 @@ pub async fn deleted(theatre: &Theatre) -> Result<String> {
         bail!("the admin's password changed when its Secret was deleted");
     }
     theatre.hospital.ready().await?;
+    let (last, _) = theatre
+        .eventually("status names deleted policies", PATIENCE, || async {
+            let gaps = gaps(theatre).await?;
+            let deleted = gaps.iter().all(|gap| gap["what"] == "Deleted" && gap["milliseconds"].is_i64());
+            Ok(gaps.into_iter().next().filter(|_| deleted))
+        })
+        .await?;
     let count = times.len();
     let seen = spread(times);
     if !theatre.stage.site.is_local() {
         return Ok(format!(
-            "{count} children came back, {seen} (with two kubectl calls each); secrets kept their values"
+            "{count} children came back, {seen} (with two kubectl calls each); secrets kept their values; status: {last}"
         ));
     }
     // The API server writes its log a moment after it has answered.
@@ -60,7 +68,7 @@ pub async fn deleted(theatre: &Theatre) -> Result<String> {
     }
     let answered = spread(answers);
     Ok(format!(
-        "{count} children came back; audit log, from deletion to the operator's write: {answered}; secrets kept their values"
+        "{count} children came back; audit log, from deletion to the operator's write: {answered}; secrets kept their values; status: {last}"
     ))
 }
 
@@ -103,6 +111,7 @@ pub async fn edited(theatre: &Theatre) -> Result<String> {
         ("serviceaccount/web", r#"{"automountServiceAccountToken":true}"#, "{.automountServiceAccountToken}"),
         (budget.as_str(), r#"{"spec":{"maxUnavailable":2}}"#, "{.spec.maxUnavailable}"),
     ];
+    let mut told = None;
     for (object, patch, path) in edits {
         let read = format!("jsonpath={path}");
         let before = theatre.kubectl(&["-n", namespace, "get", object, "-o", &read]).await?;
@@ -114,9 +123,36 @@ pub async fn edited(theatre: &Theatre) -> Result<String> {
                 Ok((now == before).then_some(()))
             })
             .await?;
+        if let Some(policy) = object.strip_prefix("networkpolicy/") {
+            told = Some(widening_told(theatre, policy).await?);
+        }
     }
     theatre.hospital.ready().await?;
-    Ok(format!("{} edited objects were put right", edits.len()))
+    let gap = told.context("no policy was edited")?;
+    Ok(format!("{} edited objects were put right; status: {gap}", edits.len()))
+}
+
+/// What status says of a policy that somebody has just changed with kubectl.
+async fn widening_told(theatre: &Theatre, policy: &str) -> Result<Value> {
+    let (gap, _) = theatre
+        .eventually(&format!("status names the change of {policy}"), PATIENCE, || async {
+            Ok(gaps(theatre).await?.into_iter().find(|gap| gap["policy"] == policy && gap["what"] == "Changed"))
+        })
+        .await?;
+    match (gap["who"].as_str(), gap["seconds"].as_i64()) {
+        (Some("kubectl-patch"), Some(0..=30)) => Ok(gap),
+        _ => bail!("status says of the change: {gap}"),
+    }
+}
+
+/// Gaps that status names, the newest first.
+async fn gaps(theatre: &Theatre) -> Result<Vec<Value>> {
+    let list = ["get", "ht", &theatre.hospital.name, "-o", "jsonpath={.status.network.gaps}"];
+    let list = theatre.kubectl(&list).await?;
+    if list.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str(&list).context("status.network.gaps is not as the API has it")
 }
 
 /// Kills the leader without warning; the other replica repairs what is broken then.
@@ -125,6 +161,7 @@ pub async fn operator_killed(theatre: &Theatre) -> Result<String> {
     theatre.kubectl(&[&pods[..], &["--grace-period=0", "--force", "--wait=false"]].concat()).await?;
     let namespace = theatre.hospital.namespace.as_str();
     let child = "networkpolicy.networking.k8s.io/default-deny";
+    let known = gaps(theatre).await?;
     let before = uid(theatre, child).await?.context("default-deny was not there")?;
     theatre.kubectl(&[&REMOVER[..], &["-n", namespace, "delete", child, "--wait=false"]].concat()).await?;
     let (_, took) = theatre
@@ -135,7 +172,13 @@ pub async fn operator_killed(theatre: &Theatre) -> Result<String> {
     let rollout = ["-n", "his-operator-system", "rollout", "status", "deploy/his-operator", "--timeout=120s"];
     theatre.kubectl(&rollout).await?;
     theatre.hospital.ready().await?;
-    Ok(format!("all operator pods were killed; a policy deleted right after was back in {took:.1?}"))
+    let (gap, _) = theatre
+        .eventually("status names the deletion", PATIENCE, || async {
+            let deleted = |gap: &Value| gap["policy"] == "default-deny" && gap["what"] == "Deleted";
+            Ok(gaps(theatre).await?.into_iter().find(|gap| !known.contains(gap) && deleted(gap)))
+        })
+        .await?;
+    Ok(format!("all operator pods were killed; a policy deleted right after was back in {took:.1?}; status: {gap}"))
 }
 
 async fn uid(theatre: &Theatre, child: &str) -> Result<Option<String>> {

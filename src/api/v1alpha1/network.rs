@@ -1,6 +1,6 @@
 //! Who may talk to whom: what the spec adds to the application, and the graph that status shows.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -68,6 +68,78 @@ pub struct NetworkStatus {
     /// What the last trial of the policies has found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<NetworkProof>,
+    /// Policies that somebody else had changed or deleted and that were put right, newest first (at most 5).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<NetworkGap>,
+}
+
+/// A time in which a NetworkPolicy was not as the operator had written it, although nothing that it is made from had changed.
+/// It says nothing of what passed meanwhile. A change of labels or annotations alone is put right and is no gap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkGap {
+    /// Name of the NetworkPolicy in the hospital's namespace.
+    pub policy: String,
+    /// `Deleted`, or `Changed`: it allowed more, less or something else.
+    pub what: GapKind,
+    /// Field manager of the last change, as the API server noted it: a program such as `kubectl-edit`, not a person; the audit
+    /// log of the API server has the person. Absent where the API server names none, as for every deletion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// Since when (RFC 3339), as precisely as is known. To the second: when the API server took the first change. To the
+    /// millisecond: when the operator saw it.
+    pub since: String,
+    /// Until when (RFC 3339), by the same clock: that of the API server's write, or that of the operator when it was answered.
+    pub until: String,
+    /// Length, by the operator's clock; absent where only seconds are known. A deletion is seen some milliseconds after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<i64>,
+    /// Length, by the API server's clock, which notes whole seconds: up to one second more or less. Absent where milliseconds
+    /// are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<i64>,
+    /// True when it began before `since`, nobody knows when: no operator was watching, or the API server does not name who
+    /// made the change.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_least: bool,
+}
+
+/// What was done to a NetworkPolicy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum GapKind {
+    /// Its spec was changed.
+    #[default]
+    Changed,
+    /// It was deleted.
+    Deleted,
+}
+
+impl NetworkGap {
+    /// Its length, as far as it is known.
+    pub fn length(&self) -> Duration {
+        let whole = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        let milliseconds = whole(self.milliseconds).map(Duration::from_millis);
+        milliseconds.or_else(|| whole(self.seconds).map(Duration::from_secs)).unwrap_or_default()
+    }
+}
+
+/// One sentence without its full stop.
+impl fmt::Display for NetworkGap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { policy, what, who, since, milliseconds, seconds, at_least, .. } = self;
+        let done = match (what, who) {
+            (GapKind::Deleted, _) => "was deleted".to_owned(),
+            (GapKind::Changed, Some(who)) => format!("was changed by {who}"),
+            (GapKind::Changed, None) => "was changed".to_owned(),
+        };
+        let least = if *at_least { "at least " } else { "" };
+        let length = match (milliseconds, seconds) {
+            (Some(milliseconds), _) => format!("{least}{milliseconds} ms"),
+            (None, Some(seconds)) => format!("{least}{seconds} s (give or take one)"),
+            (None, None) => "an unknown time".to_owned(),
+        };
+        write!(f, "NetworkPolicy {policy} {done} and was put right after {length}, since {since}")
+    }
 }
 
 /// What a pod of the hospital's own namespace found when it tried connections.

@@ -97,6 +97,7 @@ fn shown_by(flows: &[Flow], peer: impl Fn(&Peer) -> Option<NetworkPeer>) -> Netw
         peers: peers.into_values().collect(),
         open_until: None,
         proof: None,
+        gaps: Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 mod addresses;
+mod gaps;
 pub mod graph;
 pub mod proof;
 mod render;
@@ -15,6 +16,7 @@ use crate::{
     tenant::Tenant,
 };
 
+pub use gaps::Repair;
 pub use proof::{PROBE, due};
 pub use render::DENY;
 
@@ -54,7 +56,8 @@ impl Capability for Network {
         let open_until = off(tenant).filter(|_| plan.off).map(|off| off.until.clone());
         let wanted = proof::of_wanted(tenant, &policies(plan, tenant, shared));
         let proof = proof::trial(input, &wanted).proof.or_else(|| tenant.status.network.proof.clone());
-        status.network = NetworkStatus { open_until, proof, ..graph::status(tenant, &merged(shared)) };
+        let gaps = gaps::listed(&tenant.status.network.gaps, &input.observed.gaps);
+        status.network = NetworkStatus { open_until, proof, gaps, ..graph::status(tenant, &merged(shared)) };
     }
 
     fn assess(plan: &Plan, input: Input<'_>) -> Verdict {

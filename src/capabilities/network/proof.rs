@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::addresses::METADATA_ADDRESS;
 use crate::{
-    api::v1alpha1::{NetworkProof, NetworkStatus},
+    api::v1alpha1::{NetworkGap, NetworkProof, NetworkStatus},
     capabilities::{
         Capability, Contributions, Input,
         job::{agent, job},
@@ -33,7 +33,7 @@ use crate::{
 pub const PROBE: &str = "network-probe";
 /// Between two trials of the same policies.
 const EVERY: TimeDelta = TimeDelta::hours(1);
-/// After a trial that found something open, or proved nothing.
+/// After a trial that found something open or proved nothing, or after which somebody has touched a policy.
 const AGAIN: TimeDelta = TimeDelta::minutes(1);
 /// After that a trial proves nothing any more.
 const FRESH: TimeDelta = TimeDelta::hours(2);
@@ -125,16 +125,20 @@ fn tries(tenant: &Tenant) -> Vec<Try> {
     others.into_iter().chain(own).collect()
 }
 
-/// Digest of policies, by name and digest, and of what is tried. Policies for the Jobs that ask during a release come and go
-/// with it.
+/// Whether a policy stays between two releases. Those for the Jobs that ask during one come and go with it.
+pub fn is_lasting(name: &str) -> bool {
+    !name.split('.').any(release::is_asker)
+}
+
+/// Digest of policies that last, by name and digest, and of what is tried.
 fn digest_of<'a>(tenant: &Tenant, policies: impl Iterator<Item = (&'a str, String)>) -> String {
-    let lasting = policies.filter(|(name, _)| !name.split('.').any(release::is_asker));
+    let lasting = policies.filter(|(name, _)| is_lasting(name));
     digest(&(tries(tenant), lasting.collect::<BTreeMap<_, _>>()))
 }
 
 /// As they are wanted.
-pub fn of_wanted(tenant: &Tenant, policies: &[Object]) -> String {
-    digest_of(tenant, policies.iter().map(|policy| (policy.at.name.as_str(), policy.digest())))
+pub fn of_wanted<'a>(tenant: &Tenant, policies: impl IntoIterator<Item = &'a Object>) -> String {
+    digest_of(tenant, policies.into_iter().map(|policy| (policy.at.name.as_str(), policy.digest())))
 }
 
 /// As they are in the cluster.
@@ -155,26 +159,34 @@ pub fn trial(input: Input<'_>, of: &str) -> Trial {
     });
     let reported = report.is_some();
     let proof = report.or_else(|| before.cloned());
-    let due = proof.as_ref().is_none_or(|proof| age(proof, tenant.now).is_none_or(|age| age >= interval(proof)));
+    let gaps = &tenant.status.network.gaps;
+    let due = proof.as_ref().is_none_or(|proof| age(proof, tenant.now).is_none_or(|age| age >= interval(proof, gaps)));
     // What has reported goes after that was written down.
     let job = Some(job).filter(|_| reported || (due && release::serves(input)));
     Trial { proof, job }
+}
+
+/// Whether a policy was put right after that trial. Ends of trials are known to the second.
+fn precedes(proof: &NetworkProof, gaps: &[NetworkGap]) -> bool {
+    let second = |text: &str| DateTime::parse_from_rfc3339(text).ok().map(|at| at.timestamp());
+    let last = gaps.first().and_then(|gap| second(&gap.until));
+    last.zip(second(&proof.at)).is_some_and(|(gap, trial)| trial < gap)
 }
 
 fn age(proof: &NetworkProof, now: DateTime<Utc>) -> Option<TimeDelta> {
     DateTime::parse_from_rfc3339(&proof.at).ok().map(|at| now - at.to_utc())
 }
 
-fn interval(proof: &NetworkProof) -> TimeDelta {
+fn interval(proof: &NetworkProof, gaps: &[NetworkGap]) -> TimeDelta {
     let good = proof.opened.is_empty() && proof.unreached.is_empty() && proof.refused > 0;
-    if good { EVERY } else { AGAIN }
+    if good && !precedes(proof, gaps) { EVERY } else { AGAIN }
 }
 
 /// When time alone changes what is known.
 pub fn due(status: &NetworkStatus, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let proof = status.proof.as_ref()?;
     let at = DateTime::parse_from_rfc3339(&proof.at).ok()?.to_utc();
-    [at + interval(proof), at + FRESH].into_iter().find(|moment| *moment > now)
+    [at + interval(proof, &status.gaps), at + FRESH].into_iter().find(|moment| *moment > now)
 }
 
 /// The probe's own identity and its one allowed connection.
@@ -287,6 +299,18 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_that_was_put_right_asks_for_another_trial() {
+        let gap = |until: &str| [NetworkGap { until: until.to_owned(), ..NetworkGap::default() }];
+        let proof = NetworkProof { at: "2026-01-02T10:00:00+00:00".to_owned(), ..found(7, &[], &[]) };
+        assert!(precedes(&proof, &gap("2026-01-02T10:00:01Z")));
+        assert!(precedes(&proof, &gap("2026-01-02T10:00:01.500Z")));
+        for until in ["2026-01-02T10:00:00Z", "2026-01-02T10:00:00.900Z", "2026-01-01T00:00:00Z", "then"] {
+            assert!(!precedes(&proof, &gap(until)), "{until}");
+        }
+        assert!(!precedes(&proof, &[]));
+    }
+
+    #[test]
     fn time_wakes_for_the_next_trial_and_for_the_end_of_the_last() {
         let next = |proof: NetworkProof, minutes| {
             due(&NetworkStatus { proof: Some(proof), ..NetworkStatus::default() }, at(minutes))
@@ -296,5 +320,10 @@ mod tests {
         assert_eq!(next(found(7, &[], &[]), 120), None);
         assert_eq!(next(found(7, &["x"], &[]), 0), Some(at(1)));
         assert_eq!(due(&NetworkStatus::default(), at(0)), None);
+        let gap = |minutes| NetworkGap { until: at(minutes).to_rfc3339(), ..NetworkGap::default() };
+        let after =
+            |gap| NetworkStatus { proof: Some(found(7, &[], &[])), gaps: vec![gap], ..NetworkStatus::default() };
+        assert_eq!(due(&after(gap(5)), at(0)), Some(at(1)), "not sooner, however often somebody touches it");
+        assert_eq!(due(&after(gap(-5)), at(1)), Some(at(60)));
     }
 }

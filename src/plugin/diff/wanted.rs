@@ -107,8 +107,7 @@ impl Wanted {
             application: self.application.clone(),
             taken_hosts: self.taken_hosts.clone(),
             turn: self.turn.clone(),
-            problems: Vec::new(),
-            reports: Vec::new(),
+            ..Observed::default()
         }
     }
 

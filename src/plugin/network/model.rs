@@ -136,6 +136,7 @@ pub fn table(graph: &Graph, look: Look) -> String {
             graph.network.omitted, graph.namespace
         ));
     }
+    parts.extend(graph.network.gaps.first().map(|gap| plain(&format!("Last gap: {gap}."))));
     parts.join("\n\n") + "\n"
 }
 

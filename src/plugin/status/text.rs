@@ -53,6 +53,7 @@ pub fn screen(hospital: &Hospital, now: DateTime<Utc>, look: Look) -> String {
         parts.push(advice.trim_fmt());
     }
     parts.extend(conditions(&status.conditions, now, look));
+    parts.extend(gap(&status, now, look));
     parts.extend(workloads(hospital, look));
     parts.extend(jobs(&status, look));
     parts.extend(release::under_way(&status.release, now));
@@ -124,6 +125,14 @@ fn conditions(all: &[Condition], now: DateTime<Utc>, look: Look) -> Option<Strin
         ]);
     }
     filled(&table)
+}
+
+/// The last time at which a policy was not as the operator had written it.
+fn gap(status: &HospitalTenantStatus, now: DateTime<Utc>, look: Look) -> Option<String> {
+    let gap = status.network.gaps.first()?;
+    let ended = DateTime::parse_from_rfc3339(&gap.until).ok().map(|at| at.to_utc());
+    let line = grid(look.width, ["Last gap:".to_owned(), plain(&format!("{gap}; it ended {} ago", age(ended, now)))]);
+    Some(line.trim_fmt())
 }
 
 fn workloads(hospital: &Hospital, look: Look) -> Option<String> {

@@ -66,7 +66,7 @@ impl World {
     }
 
     fn version(mut self, version: &str) -> Self {
-        version.clone_into(&mut self.tenant.spec.application.version);
+        self.tenant.spec.application.version = Some(version.to_owned());
         self
     }
 
@@ -121,7 +121,7 @@ impl World {
 
     fn release(&self, version: &str) -> ReleaseIdentity {
         let mut then = self.tenant.clone();
-        version.clone_into(&mut then.spec.application.version);
+        then.spec.application.version = Some(version.to_owned());
         let world = World {
             tenant: then,
             observed: Observed::default(),
