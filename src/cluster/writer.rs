@@ -319,7 +319,7 @@ fn substance(live: &DynamicObject) -> String {
 
 /// The Secret with its values, immutable, and kept.
 fn filled(object: &Object, made: &SecretBytes) -> Value {
-    let mut body = object.stamped().body;
+    let mut body = object.clone().stamped().body;
     let data: BTreeMap<&str, String> = made.iter().map(|(key, value)| (key, STANDARD.encode(value))).collect();
     if let Some(body) = body.as_object_mut() {
         body.insert("data".to_owned(), json!(data));

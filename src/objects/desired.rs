@@ -1,6 +1,9 @@
 //! What a capability wants to exist.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -69,6 +72,10 @@ impl Object {
     /// Hex digest of the body without its own stamp and without what others move; changes if and only if another rendered
     /// field changes.
     pub fn digest(&self) -> String {
+        let annotations = self.body.pointer("/metadata/annotations").and_then(Value::as_object);
+        if !annotations.is_some_and(|annotations| annotations.contains_key(names::DESIRED)) {
+            return digest_of(&self.body);
+        }
         let mut bare = self.body.clone();
         if let Some(moved) = self.moved.and_then(|pointer| bare.pointer_mut(pointer)) {
             *moved = Value::Null;
@@ -76,7 +83,7 @@ impl Object {
         if let Some(annotations) = bare.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
             annotations.remove(names::DESIRED);
         }
-        digest(&bare)
+        digest_of(&bare)
     }
 
     /// Sets one annotation.
@@ -91,10 +98,10 @@ impl Object {
 
     /// The body with the digest annotation that [`super::covers`] compares.
     #[must_use]
-    pub fn stamped(&self) -> Self {
-        let mut stamped = self.clone();
-        stamped.annotate(names::DESIRED, &self.digest());
-        stamped
+    pub fn stamped(mut self) -> Self {
+        let digest = self.digest();
+        self.annotate(names::DESIRED, &digest);
+        self
     }
 
     fn metadata_map(&mut self, field: &str, key: &str, value: &str) {
@@ -108,8 +115,21 @@ impl Object {
 
 /// First 16 hex digits of the SHA-256 of the canonical (key-sorted) JSON.
 pub fn digest(value: &impl Serialize) -> String {
-    let canonical = serde_json::to_value(value).map(|v| v.to_string()).unwrap_or_default();
-    Sha256::digest(canonical.as_bytes()).iter().take(8).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    // What is not a Value may have its keys in any order.
+    serde_json::to_value(value).map_or_else(|_| hex(&[]), |value| digest_of(&value))
+}
+
+fn digest_of(value: &Value) -> String {
+    hex(&serde_json::to_vec(value).unwrap_or_default())
+}
+
+fn hex(canonical: &[u8]) -> String {
+    let mut digits = String::with_capacity(16);
+    for byte in Sha256::digest(canonical).iter().take(8) {
+        // Writing to a String cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+    }
+    digits
 }
 
 /// How one value of a generated Secret is made. Values are made once, at creation, and never read back.

@@ -109,7 +109,7 @@ async fn secret(
 
 /// Metadata of a Secret that is there. With its UID, so that no empty Secret is made where one has just gone.
 pub fn marks(generated: &Generated, live: &DynamicObject) -> Object {
-    let mut marks = generated.object.stamped();
+    let mut marks = generated.object.clone().stamped();
     if let Some(body) = marks.body.as_object_mut() {
         body.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata"));
         if let Some(metadata) = body.get_mut("metadata").and_then(|metadata| metadata.as_object_mut()) {

@@ -33,7 +33,7 @@ fn tampered() -> (his_operator::tenant::Inputs, Observed) {
 /// As the operator writes it.
 fn kept(desired: &Desired) -> Option<Value> {
     let Desired::Generate(generated) = desired else { return desired.body().cloned() };
-    let mut body = generated.object.stamped().body;
+    let mut body = generated.object.clone().stamped().body;
     body["metadata"]["finalizers"] = json!(["his-operator.io/keep-credential"]);
     Some(body)
 }
