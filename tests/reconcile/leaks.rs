@@ -24,7 +24,7 @@ pub async fn pieces(admin: &Client) -> HashSet<String> {
     for (_, value) in values {
         let plain = String::from_utf8(value.0).unwrap();
         // Every key in PEM begins the same; what is its own comes later.
-        let own = plain.split_once("KEY-----\n").map_or(plain.as_str(), |(_, key)| &key[64..]);
+        let own = plain.split_once("KEY-----\n").map_or(plain.as_str(), |(_, key)| key[64..].trim_start());
         pieces.insert(own[..PIECE].to_owned());
         // Without the part that depends on where the encoding began.
         pieces.insert(STANDARD.encode(own)[..PIECE].to_owned());

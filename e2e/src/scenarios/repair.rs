@@ -136,10 +136,12 @@ pub async fn edited(theatre: &Theatre) -> Result<String> {
 async fn widening_told(theatre: &Theatre, policy: &str) -> Result<Value> {
     let (gap, _) = theatre
         .eventually(&format!("status names the change of {policy}"), PATIENCE, || async {
-            Ok(gaps(theatre).await?.into_iter().find(|gap| gap["policy"] == policy && gap["what"] == "Changed"))
+            let is = |gap: &Value, field: &str, text: &str| gap.get(field).is_some_and(|value| value == text);
+            Ok(gaps(theatre).await?.into_iter().find(|gap| is(gap, "policy", policy) && is(gap, "what", "Changed")))
         })
         .await?;
-    match (gap["who"].as_str(), gap["seconds"].as_i64()) {
+    let (who, seconds) = (gap.get("who"), gap.get("seconds"));
+    match (who.and_then(Value::as_str), seconds.and_then(Value::as_i64)) {
         (Some("kubectl-patch"), Some(0..=30)) => Ok(gap),
         _ => bail!("status says of the change: {gap}"),
     }
