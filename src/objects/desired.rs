@@ -73,7 +73,8 @@ impl Object {
     /// field changes.
     pub fn digest(&self) -> String {
         let annotations = self.body.pointer("/metadata/annotations").and_then(Value::as_object);
-        if !annotations.is_some_and(|annotations| annotations.contains_key(names::DESIRED)) {
+        let stamped = annotations.is_some_and(|annotations| annotations.contains_key(names::DESIRED));
+        if !stamped && self.moved.is_none() {
             return digest_of(&self.body);
         }
         let mut bare = self.body.clone();

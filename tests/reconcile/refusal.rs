@@ -191,6 +191,11 @@ fn mistake(number: usize, path: &std::path::Path) -> Option<Mistake> {
         if let Some(patch) = patches.iter().find(|patch| patch["kind"] == *kind) {
             merge(&mut resource, patch.clone());
         }
+        // The application has a name of its own here.
+        let channels = resource["spec"].get_mut("channels").and_then(Value::as_array_mut);
+        for channel in channels.into_iter().flatten().filter(|channel| channel["application"] == "chart") {
+            channel["application"] = json!(name);
+        }
         resource["metadata"] = json!({ "name": name });
         resource
     });
