@@ -6,10 +6,15 @@ use k8s_openapi::api::{
 };
 
 use super::{
+    Demand,
     isolation::metadata,
     pod::{Container, Pod},
 };
 use crate::{api::v1alpha1::Resources, names};
+
+/// Limits of a container of our own agent.
+const CPU_LIMIT: &str = "500m";
+const MEMORY: &str = "64Mi";
 
 /// No retry, no second pod; ends after so many seconds, and is kept for so many after that.
 pub fn job(pod: Pod<'_>, name: &str, seconds: i64, kept_seconds: i32) -> Job {
@@ -42,8 +47,17 @@ pub fn agent(name: &str, image: &str, command: &[&str], args: Vec<String>) -> K8
         image: image.to_owned(),
         command: program.map(|word| (*word).to_owned()).collect(),
         args,
-        resources: Resources { memory: Some("64Mi".to_owned()), ..Resources::default() },
+        resources: Resources {
+            cpu_limit: Some(CPU_LIMIT.to_owned()),
+            memory: Some(MEMORY.to_owned()),
+            ..Resources::default()
+        },
         ..Container::default()
     };
     container.build()
+}
+
+/// What that many Jobs of our own agent need of a quota.
+pub fn agents(pods: i32) -> Demand {
+    Demand { cpu: CPU_LIMIT.to_owned(), memory: MEMORY.to_owned(), pods }
 }

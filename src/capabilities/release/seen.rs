@@ -17,7 +17,7 @@ use crate::{
     capabilities::{
         Demand, Input,
         isolation::{QUOTA, mebibytes, millicores},
-        route,
+        job, route,
         serving::{self, Needed},
     },
     conditions::Proof,
@@ -236,11 +236,12 @@ fn has_routes(tenant: &Tenant) -> bool {
     !off && tenant.application.components.iter().any(|component| !component.routes.is_empty())
 }
 
-/// What the quota lacks for a second set of pods.
+/// What the quota lacks for a second set of pods, and for the two Jobs that ask while they come in.
 fn shortage(plan: &Plan, input: Input<'_>) -> Option<String> {
     let quota = input.observed.get(kind::RESOURCE_QUOTA, &input.tenant.namespace, QUOTA)?;
     let pods = |part| autoscale::of_colour(plan, input, part, machine::idle_colour(&plan.state));
-    let demands: Vec<Demand> = plan.wanted.atomic().map(|part| super::demand(&part.program, pods(part))).collect();
+    let set = plan.wanted.atomic().map(|part| super::demand(&part.program, pods(part)));
+    let demands: Vec<Demand> = set.chain([job::agents(2)]).collect();
     let sum = |each: fn(&Demand) -> i64| {
         demands.iter().map(|demand| each(demand).saturating_mul(i64::from(demand.pods))).fold(0, i64::saturating_add)
     };
@@ -264,6 +265,6 @@ fn shortage(plan: &Plan, input: Input<'_>) -> Option<String> {
         let read = |of: &str| amount(field(quota, &format!("/status/{of}"))?.get(name)?);
         let free = bound(name).or_else(|| read("hard"))?.saturating_sub(read("used")?);
         (free < needed)
-            .then(|| format!("{name} of the quota leaves no room for a second set of pods beside the one that serves"))
+            .then(|| format!("{name} of the quota leaves no room for a second set of pods, and those that ask it, beside the one that serves"))
     })
 }

@@ -344,6 +344,19 @@ fn the_quota_is_asked_for_the_greatest_number() {
 }
 
 #[test]
+fn a_release_begins_only_where_the_quota_has_room_for_the_new_pods_and_for_those_that_ask_them() {
+    let shortage = |pods: i32| {
+        let hard = json!({"limits.cpu": "100", "limits.memory": "100Gi", "pods": pods.to_string()});
+        let used = json!({"limits.cpu": "4", "limits.memory": "4Gi", "pods": "4"});
+        let quota = json!({"status": {"hard": hard, "used": used}});
+        let world = releasing(ReleaseStep::Preflight, 2, 0).object(kind::RESOURCE_QUOTA, "hospital", json!({}), quota);
+        world.ask(|plan, input, _| seen::seen(plan, input).shortage)
+    };
+    assert_eq!(shortage(8), None);
+    assert!(shortage(7).unwrap().contains("pods of the quota"));
+}
+
+#[test]
 fn a_disruption_budget_stays_however_few_pods_there_are() {
     let mut world = serving(1);
     world.platform.spec.floors = Some(serde_json::from_value(json!({"replicas": 1})).unwrap());
