@@ -28,6 +28,7 @@ const API_SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 0, 1), 
 const ELSEWHERE: [SocketAddrV4; 4] = [API_SERVER, INTERNET, METADATA, SERVER];
 
 /// A pod with a place of its own in the network.
+#[derive(PartialEq)]
 struct Knocker {
     namespace: String,
     labels: BTreeMap<String, String>,
@@ -78,18 +79,24 @@ pub async fn every_pair(theatre: &Theatre) -> Result<String> {
 
 async fn tried(theatre: &Theatre, names: [&str; 2]) -> Result<String> {
     let hospitals = [declared(theatre, names[0]).await?, declared(theatre, names[1]).await?];
-    let pods = knockers(theatre).await?;
-    let targets: BTreeSet<SocketAddrV4> = pods
-        .iter()
-        .filter(|pod| hospitals.iter().any(|hospital| hospital.namespace == pod.namespace))
-        .flat_map(|pod| pod.ports.iter().map(|port| SocketAddrV4::new(pod.address, *port)))
-        .chain(ELSEWHERE)
-        .collect();
+    let mut pods = knockers(theatre).await?;
     let places = tokio::task::spawn_blocking(|| knock::pods(&Layout::ours()?)).await??;
-    let (mut opened, mut refused, mut wrong, mut answered) = (0, 0, Vec::new(), BTreeSet::new());
+    let mut found = BTreeMap::new();
     for pod in &pods {
         let Some(place) = places.get(&pod.address) else { continue };
-        let open = knocks(place.clone(), targets.clone()).await?;
+        match knocks(place.clone(), targets(&hospitals, &pods)).await {
+            Ok(open) => drop(found.insert(pod.address, open)),
+            // A pod that has ended meanwhile took its place along.
+            Err(error) => ensure!(!place.exists(), "{error:#}"),
+        }
+    }
+    // What came or went meanwhile was not tried by everybody.
+    let still = knockers(theatre).await?;
+    pods.retain(|pod| found.contains_key(&pod.address) && still.contains(pod));
+    let targets = targets(&hospitals, &pods);
+    let (mut opened, mut refused, mut wrong, mut answered) = (0, 0, Vec::new(), BTreeSet::new());
+    for pod in &pods {
+        let open = found.remove(&pod.address).unwrap_or_default();
         for target in targets.iter().filter(|target| *target.ip() != pod.address) {
             let Some(allowed) = allowed(&hospitals, pod, &pods, *target) else { continue };
             let is_open = open.contains(target);
@@ -111,6 +118,13 @@ async fn tried(theatre: &Theatre, names: [&str; 2]) -> Result<String> {
         pods.len(),
         targets.len()
     ))
+}
+
+/// Every port of the hospitals' pods, and what nobody declares.
+fn targets(hospitals: &[Declared], pods: &[Knocker]) -> BTreeSet<SocketAddrV4> {
+    let ours = |pod: &&Knocker| hospitals.iter().any(|hospital| hospital.namespace == pod.namespace);
+    let ports = |pod: &Knocker| pod.ports.iter().map(|port| SocketAddrV4::new(pod.address, *port)).collect::<Vec<_>>();
+    pods.iter().filter(ours).flat_map(ports).chain(ELSEWHERE).collect()
 }
 
 async fn knocks(place: PathBuf, targets: BTreeSet<SocketAddrV4>) -> Result<BTreeSet<SocketAddrV4>> {
