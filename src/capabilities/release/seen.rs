@@ -236,12 +236,13 @@ fn has_routes(tenant: &Tenant) -> bool {
     !off && tenant.application.components.iter().any(|component| !component.routes.is_empty())
 }
 
-/// What the quota lacks for a second set of pods, and for the two Jobs that ask while they come in.
+/// What the quota lacks for a second set of pods, and for the Jobs that ask while they come in.
 fn shortage(plan: &Plan, input: Input<'_>) -> Option<String> {
     let quota = input.observed.get(kind::RESOURCE_QUOTA, &input.tenant.namespace, QUOTA)?;
     let pods = |part| autoscale::of_colour(plan, input, part, machine::idle_colour(&plan.state));
     let set = plan.wanted.atomic().map(|part| super::demand(&part.program, pods(part)));
-    let demands: Vec<Demand> = set.chain([job::agents(2)]).collect();
+    let askers = i32::from(plan.check.is_some()) + i32::from(plan.prober.is_some());
+    let demands: Vec<Demand> = set.chain([job::agents(askers)]).collect();
     let sum = |each: fn(&Demand) -> i64| {
         demands.iter().map(|demand| each(demand).saturating_mul(i64::from(demand.pods))).fold(0, i64::saturating_add)
     };
