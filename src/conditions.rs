@@ -119,6 +119,8 @@ reasons! {
     Unsupported => "Install the part named in the message; it is picked up as soon as its CRD is there.",
     /// A Secret that a person must provide is not there.
     SecretNotFound => "Create the Secret named in the message in the hospital's namespace.",
+    /// A generation of a secret is asked for that would lose the one in use, or that nothing would use.
+    RotationRefused => "Correct spec.credentials.rotations of the tenant: raise the generation in use by one.",
     /// The database is not ready.
     DatabaseNotReady => "Look at the database pod named in the message.",
     /// Init has not ended.

@@ -47,6 +47,8 @@ pub const PAUSE_REASON: &str = "his-operator.io/pause-reason";
 pub const FINALIZER: &str = "his-operator.io/retain-data";
 /// Held on generated Secrets: a deleted credential is restored with its old value instead of replaced.
 pub const KEEP_FINALIZER: &str = "his-operator.io/keep-credential";
+/// What the name of a deleted Secret's copy ends in, until the Secret is back.
+pub const RESCUE: &str = ".rescue";
 
 /// Field manager of everything that the operator applies.
 pub const FIELD_MANAGER: &str = "his-operator";

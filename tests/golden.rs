@@ -135,6 +135,7 @@ fn named() -> BTreeMap<&'static str, String> {
         ("PAUSE_UNTIL", names::PAUSE_UNTIL.to_owned()),
         ("PRIORITY_CLASS", names::PRIORITY_CLASS.to_owned()),
         ("PRODUCT", names::PRODUCT.to_owned()),
+        ("RESCUE", names::RESCUE.to_owned()),
         ("RETAIN", names::RETAIN.to_owned()),
         ("TENANT", names::TENANT.to_owned()),
         ("TENANT_ROLE", names::TENANT_ROLE.to_owned()),

@@ -38,6 +38,7 @@ mod reconcile {
     mod refusal;
     mod release;
     mod repair;
+    mod rotation;
     mod secrecy;
     mod shape;
     mod trouble;

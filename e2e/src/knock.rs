@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::cluster::{Layout, NODES};
-use crate::shell::{Command, command};
+use crate::shell::{Command, command, this_program};
 
 /// What is dropped is never answered; what is allowed is answered by a machine that has other work too.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -59,8 +59,7 @@ fn namespaces(layout: &Layout) -> Result<Vec<PathBuf>> {
 
 /// Those of the targets that open from inside of a network namespace.
 pub fn open_from(namespace: &Path, targets: &BTreeSet<SocketAddrV4>) -> Result<BTreeSet<SocketAddrV4>> {
-    let program = std::env::current_exe().context("this program has no path")?;
-    let said = within(namespace, program).arg("knock").args(targets.iter().map(ToString::to_string)).output()?;
+    let said = within(namespace, this_program()).arg("knock").args(targets.iter().map(ToString::to_string)).output()?;
     said.lines().map(|line| line.parse().with_context(|| format!("{line:?} is no address"))).collect()
 }
 

@@ -23,6 +23,11 @@ pub fn nsenter_net(namespace: &str, program: impl AsRef<OsStr>) -> Command {
     command("nsenter").arg(format!("--net=/run/netns/{namespace}")).arg("--").arg(program)
 }
 
+/// The program that runs this, also when cargo has put another one in its place since; valid as long as it runs.
+pub fn this_program() -> PathBuf {
+    PathBuf::from(format!("/proc/{}/exe", std::process::id()))
+}
+
 /// One invocation of a program, built up and then run.
 #[derive(Debug, Clone)]
 pub struct Command {

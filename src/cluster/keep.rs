@@ -18,14 +18,12 @@ use crate::{
     objects::{Observed, Ref},
 };
 
-/// What a twin's name ends in.
-pub(super) const RESCUE: &str = ".rescue";
 /// More than a full restoration takes.
 const STEPS: usize = 8;
 
 /// Address of the twin of a Secret.
 pub fn twin_of(at: &Ref) -> Ref {
-    Ref { name: format!("{}{RESCUE}", at.name), ..at.clone() }
+    Ref { name: format!("{}{}", at.name, names::RESCUE), ..at.clone() }
 }
 
 /// Whether a generated Secret is deleted or a restoration of it was interrupted, as far as the caches know.

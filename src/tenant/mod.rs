@@ -9,6 +9,7 @@ pub mod database;
 pub mod fleet;
 pub mod hostname;
 mod platform;
+pub mod secrets;
 pub mod special;
 pub mod template;
 mod validate;

@@ -9,12 +9,10 @@ use minijinja::{Environment, UndefinedBehavior, Value, syntax::SyntaxConfig};
 use super::{
     Tenant,
     database::{CA_DIRECTORY, Login},
+    secrets::secret_key,
     webhooks,
 };
-use crate::{
-    api::v1alpha1::SecretKind,
-    conditions::{Reason, Rejection},
-};
+use crate::conditions::{Reason, Rejection};
 
 /// Part of a rendered text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +44,10 @@ pub const DATABASE: &str = "database";
 pub const CACHE: &str = "cache";
 /// Variables of all buckets, `{{ buckets.NAME.endpoint }}`.
 pub const BUCKETS: &str = "buckets";
+/// Variables of generated secrets, `{{ secrets.NAME }}`.
+pub const SECRETS: &str = "secrets";
+/// Variables of their values before the last rotation, `{{ previousSecrets.NAME }}`.
+pub const PREVIOUS_SECRETS: &str = "previousSecrets";
 /// Variables of the gate to servers outside, `{{ webhooks.proxy }}`.
 pub const WEBHOOKS: &str = "webhooks";
 
@@ -83,7 +85,9 @@ impl Variables {
             all.text(&format!("parameters.{name}"), value);
         }
         for secret in &tenant.application.secrets {
-            all.secret(&format!("secrets.{}", secret.name), &secret_name(&secret.name), secret_key(secret.kind));
+            let (name, key) = (&secret.name, secret_key(secret.kind));
+            all.secret(&format!("{SECRETS}.{name}"), &tenant.secret(name), key);
+            all.secret(&format!("{PREVIOUS_SECRETS}.{name}"), &tenant.previous_secret(name), key);
         }
         all.database(tenant, login);
         all.bindings(tenant);
@@ -247,20 +251,6 @@ impl Text {
             Piece::Secret { secret, key } => place(secret, key),
         };
         self.0.iter().map(part).collect()
-    }
-}
-
-/// Secret object of an application's generated secret.
-pub fn secret_name(name: &str) -> String {
-    format!("app-{}", name.replace('_', "-"))
-}
-
-/// Key that holds the value of a generated secret.
-pub fn secret_key(kind: SecretKind) -> &'static str {
-    match kind {
-        SecretKind::Random => "value",
-        SecretKind::Rsa => "key.pem",
-        SecretKind::Jwks => "jwks.base64",
     }
 }
 

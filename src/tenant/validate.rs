@@ -44,6 +44,7 @@ impl Tenant {
             settings: inputs.settings.clone(),
             now: inputs.now,
         };
+        tenant.check_rotations()?;
         tenant.database = Database::choose(&tenant)?;
         Ok(tenant)
     }

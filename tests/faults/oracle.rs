@@ -171,7 +171,7 @@ fn workload_before_deny(evidence: &Evidence<'_>) -> Option<String> {
 /// Ready was claimed for a spec before everything that follows from it was there.
 fn ready_before_written(evidence: &Evidence<'_>) -> Option<String> {
     let deleted = evidence.plan.is_some_and(|plan| plan.fault == Fault::Deleted);
-    let changes = [Operation::Create, Operation::Edit, Operation::Scale, Operation::Upgrade];
+    let changes = [Operation::Create, Operation::Edit, Operation::Scale, Operation::Rotate, Operation::Upgrade];
     if deleted || !changes.contains(&evidence.operation) {
         return None;
     }

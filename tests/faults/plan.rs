@@ -11,6 +11,8 @@ pub enum Operation {
     Edit,
     /// More pods of one component.
     Scale,
+    /// A generated secret gets another value.
+    Rotate,
     /// It is left alone, while its spec changes.
     Pause,
     /// The pause ends, and the change is made.
@@ -24,14 +26,24 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Self; 8] =
-        [Self::Create, Self::Edit, Self::Scale, Self::Pause, Self::Resume, Self::Upgrade, Self::Delete, Self::Recreate];
+    pub const ALL: [Self; 9] = [
+        Self::Create,
+        Self::Edit,
+        Self::Scale,
+        Self::Rotate,
+        Self::Pause,
+        Self::Resume,
+        Self::Upgrade,
+        Self::Delete,
+        Self::Recreate,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Create => "create",
             Self::Edit => "edit",
             Self::Scale => "scale",
+            Self::Rotate => "rotate",
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Upgrade => "upgrade",
@@ -168,7 +180,7 @@ fn every_plan_is_found_again_by_its_id_and_none_twice() {
         assert_eq!(plan.to_string().parse::<Plan>().as_ref(), Ok(plan));
     }
     for wrong in
-        ["", "create", "create/after-0/reset", "create/after-x/reset", "rotate/after-1/reset", "create/after-1/418"]
+        ["", "create", "create/after-0/reset", "create/after-x/reset", "burn/after-1/reset", "create/after-1/418"]
     {
         assert!(wrong.parse::<Plan>().is_err(), "{wrong}");
     }

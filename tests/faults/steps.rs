@@ -22,7 +22,7 @@ impl Operation {
                 "metadata": { "annotations": pause(json!("2099-01-01T00:00:00Z")) }, "spec": self.spec(&hospital.name),
             }),
             Self::Resume => json!({ "metadata": { "annotations": pause(Value::Null) } }),
-            Self::Edit | Self::Scale | Self::Upgrade => json!({ "spec": self.spec(&hospital.name) }),
+            Self::Edit | Self::Scale | Self::Rotate | Self::Upgrade => json!({ "spec": self.spec(&hospital.name) }),
         };
         hospital.patch(change).await;
     }
@@ -43,6 +43,7 @@ impl Operation {
                 json!({ "parameters": { "language": "fr" }, "additionalHosts": [format!("more.{name}.example.org")] })
             }
             Self::Scale => json!({ "components": [{ "name": "web", "replicas": 3 }] }),
+            Self::Rotate => json!({ "credentials": { "rotations": { "session_key": 2 } } }),
             Self::Pause => json!({ "parameters": { "language": "nl" } }),
             Self::Upgrade => json!({ "application": { "version": "2.0.0" } }),
             Self::Create | Self::Resume | Self::Delete | Self::Recreate => json!({}),

@@ -118,7 +118,7 @@ impl Program {
     pub(super) fn ensure(contestant: Contestant, operator: &Path) -> Result<Self> {
         let path = match contestant {
             Contestant::HisOperator => operator.to_path_buf(),
-            Contestant::Raw => std::env::current_exe().context("this program does not know where it lies")?,
+            Contestant::Raw => shell::this_program(),
             Contestant::ControllerRuntime => parts::ensure(Part::BenchController)?,
             Contestant::Kro => parts::ensure(Part::Kro)?,
             Contestant::Helm => parts::ensure(Part::Helm)?,

@@ -1,6 +1,6 @@
 //! The same commands on a cluster that exists already: here the local one, described as a stranger's would be.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use anyhow::{Context, Result, bail};
 
@@ -13,8 +13,7 @@ pub async fn demo(theatre: &Theatre) -> Result<String> {
     let scratch = tempfile::tempdir().context("no scratch directory")?;
     let platform = scratch.path().join("platform.yaml");
     fs::write(&platform, theatre.hospital.platform.to_string()).context("cannot write the platform")?;
-    // This very program, also when cargo has put another one in its place since.
-    let program = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+    let program = shell::this_program();
     let command = shell::command(&program)
         .args(["demo", "--kubeconfig"])
         .arg(&stage.kubeconfig)

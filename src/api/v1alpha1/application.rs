@@ -41,7 +41,8 @@ pub struct HospitalApplicationSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub parameters: Vec<Parameter>,
-    /// Secrets that are made once per tenant, available as `{{ secrets.NAME }}`.
+    /// Secrets that are made once per tenant, available as `{{ secrets.NAME }}`; as `{{ previousSecrets.NAME }}` the value before
+    /// the last rotation (the same, if there was none), for what was signed or encrypted with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub secrets: Vec<GeneratedSecret>,

@@ -54,6 +54,9 @@ pub struct HospitalTenantSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub components: Vec<ComponentSize>,
+    /// Generated secrets. Absent: none was ever rotated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsSpec>,
     /// Upper bounds of the hospital's namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub isolation: Option<IsolationSpec>,
@@ -117,6 +120,20 @@ pub struct ComponentSize {
     /// Compute resources. Absent: the application's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+}
+
+/// Generated secrets of one hospital.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel)]
+pub struct CredentialsSpec {
+    /// Generation of each secret that was rotated, by the application's name for it; what is absent is in its first. One more
+    /// makes a new value, which comes in with a release of the version that serves; one less goes back to the old value, which
+    /// is kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(validation = Rule::new("self.all(name, self[name] >= 1 && self[name] <= 10000)").message("every entry of rotations must be a generation from 1 to 10000: raise the one in use by 1 to rotate the secret"))]
+    pub rotations: BTreeMap<String, i32>,
 }
 
 /// Upper bounds of the hospital's namespace.

@@ -6,12 +6,18 @@ use k8s_openapi::api::core::v1::Secret;
 
 use crate::{
     api::v1alpha1::{GeneratedSecret, SecretKind},
-    capabilities::{Capability, Contributions, Input, Peer, isolation::metadata, release::users},
+    capabilities::{
+        Capability, Contributions, Input, Peer,
+        isolation::metadata,
+        release::{self, users},
+    },
     conditions::{Reason, Rejection, Verdict, Verdicts},
+    names,
     objects::{Desired, Generated, Kind, Material, Object, kind},
     tenant::{
         Tenant,
-        template::{BUCKETS, CACHE, secret_key, secret_name},
+        secrets::{self, FIRST, generation_of, secret_key, secret_name},
+        template::{BUCKETS, CACHE, SECRETS},
     },
 };
 
@@ -51,7 +57,11 @@ impl Capability for Credentials {
             let to = Peer::addresses(&binding.cidrs);
             outside(tenant, shared, &format!("{BUCKETS}.{}", bucket.name), to, port_of(&binding.endpoint));
         }
-        let own = tenant.application.secrets.iter().map(|secret| generated(tenant, secret)).collect();
+        let mut own = Vec::new();
+        for secret in &tenant.application.secrets {
+            let generations = generations(input, secret)?;
+            own.extend(generations.into_iter().map(|generation| generated(tenant, secret, generation)));
+        }
         Ok(Plan { own, foreign })
     }
 
@@ -72,9 +82,10 @@ impl Capability for Credentials {
                 Verdict::unknown(Reason::Progressing, format!("Secret {} was not seen yet", secret.object.at.name))
             }
             None => Verdict::proved(format!(
-                "{} generated and {} provided Secrets were seen",
+                "{} generated and {} provided Secrets were seen{}",
                 plan.own.len(),
-                plan.foreign.len()
+                plan.foreign.len(),
+                rotated(input.tenant)
             )),
         }
     }
@@ -86,14 +97,44 @@ pub fn secret(tenant: &Tenant, capability: &str, name: &str, values: BTreeMap<St
     Generated { object: Object::new(kind::SECRET, &typed), values }
 }
 
-fn generated(tenant: &Tenant, declared: &GeneratedSecret) -> Generated {
+/// The generations of a secret that must be there: that in use, the one before it, and all that were ever made: what was
+/// encrypted with an old key is worth nothing without it.
+fn generations(input: Input<'_>, declared: &GeneratedSecret) -> Result<BTreeSet<i32>, Rejection> {
+    let (tenant, name) = (input.tenant, &declared.name);
+    let wanted = tenant.generation(name);
+    let ours = input.observed.objects.keys().filter(|at| at.kind == kind::SECRET && at.namespace == tenant.namespace);
+    let known = |name: &str| generation_of(declared, name.strip_suffix(names::RESCUE).unwrap_or(name));
+    let seen: BTreeSet<i32> = ours.filter_map(|at| known(&at.name)).collect();
+    let refused = |message: String| Err(Rejection::terminal(secrets::field(name), Reason::RotationRefused, message));
+    if wanted > FIRST && release::components_that_use(tenant, &format!("{SECRETS}.{name}")).next().is_none() {
+        return refused(format!(
+            "only lifecycle steps use {name}, and what they did with it is done; change it in the application, and remove this"
+        ));
+    }
+    if let (Some(newest), false) =
+        (seen.last(), wanted == FIRST || seen.contains(&wanted) || seen.contains(&(wanted - 1)))
+    {
+        return refused(format!("generation {newest} is the newest of {name}; to rotate it, write {}", newest + 1));
+    }
+    Ok(seen.into_iter().chain([wanted, (wanted - 1).max(FIRST)]).collect())
+}
+
+/// Which generations are in use, where it is not the first.
+fn rotated(tenant: &Tenant) -> String {
+    let names = tenant.application.secrets.iter().map(|secret| &secret.name);
+    let rotated = names.filter(|name| tenant.generation(name) > FIRST);
+    let parts: Vec<_> = rotated.map(|name| format!("; {name} is in generation {}", tenant.generation(name))).collect();
+    parts.concat()
+}
+
+fn generated(tenant: &Tenant, declared: &GeneratedSecret, generation: i32) -> Generated {
     let material = match declared.kind {
         SecretKind::Random => Material::Password(50),
         SecretKind::Rsa => Material::RsaKey(2048),
         SecretKind::Jwks => Material::JwksBase64(2048),
     };
     let values = BTreeMap::from([(secret_key(declared.kind).to_owned(), material)]);
-    secret(tenant, Credentials::NAME, &secret_name(&declared.name), values)
+    secret(tenant, Credentials::NAME, &secret_name(&declared.name, generation), values)
 }
 
 fn missing(field: &str, what: &str) -> Rejection {

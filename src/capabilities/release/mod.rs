@@ -284,11 +284,15 @@ fn contribute_askers(
 /// Names of the components and steps that use a dependency: those whose texts name a variable of its group, such as
 /// `database` or `buckets.pictures`.
 pub fn users(tenant: &Tenant, group: &str) -> Vec<String> {
-    let application = &tenant.application;
-    let components = application.components.iter().filter(|component| component_uses(tenant, component, group));
-    let lifecycle = application.lifecycle.iter().flat_map(Lifecycle::steps);
+    let lifecycle = tenant.application.lifecycle.iter().flat_map(Lifecycle::steps);
     let steps = lifecycle.filter(|(_, step)| step_uses(tenant, step, group)).map(|(name, _)| name.to_owned());
-    components.map(|component| component.name.clone()).chain(steps).collect()
+    components_that_use(tenant, group).cloned().chain(steps).collect()
+}
+
+/// Names of the components among them.
+pub fn components_that_use<'a>(tenant: &'a Tenant, group: &'a str) -> impl Iterator<Item = &'a String> {
+    let components = tenant.application.components.iter();
+    components.filter(move |component| component_uses(tenant, component, group)).map(|component| &component.name)
 }
 
 fn contribute(tenant: &Tenant, part: &Part, shared: &mut Contributions) {

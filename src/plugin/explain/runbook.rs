@@ -51,6 +51,7 @@ fn templates(reason: Reason) -> &'static [&'static str] {
             "kubectl -n {ns} get secrets",
             "kubectl -n {ns} create secret generic SECRET --from-file=KEY=FILE      # as the message says",
         ],
+        Reason::RotationRefused => &["kubectl -n {ns} get secrets -l his-operator.io/capability=credentials", EDIT],
         Reason::DatabaseNotReady => &[
             PODS,
             "kubectl -n {ns} describe pod database-0",
