@@ -93,7 +93,7 @@ impl Arena {
 
     /// `kubectl apply` by an administrator.
     pub(super) async fn apply(&self, path: &Path) -> Result<()> {
-        self.kubectl(&["apply", "--server-side", "--filename", &path.display().to_string()]).await
+        self.kubectl(&["apply", "--server-side", "--filename", &path.display().to_string()]).await.map(drop)
     }
 
     /// Lets the operator's peers do everything, and waits until the API server knows.
@@ -112,13 +112,13 @@ impl Arena {
     }
 
     async fn established(&self) -> Result<()> {
-        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await
+        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await.map(drop)
     }
 
-    pub(super) async fn kubectl(&self, arguments: &[&str]) -> Result<()> {
+    pub(super) async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let kubectl = shell::command(ControlPlane::kubectl()?).args(arguments).env("HOME", self.dir.path());
         let kubectl = kubectl.env("KUBECONFIG", self.plane.kubeconfig_path());
-        tokio::task::spawn_blocking(move || kubectl.output()).await?.map(|_| ())
+        tokio::task::spawn_blocking(move || kubectl.output()).await?
     }
 
     pub(super) fn scratch(&self, file: &str) -> PathBuf {
@@ -153,7 +153,10 @@ impl Arena {
         if self.program.contestant == Contestant::Kro {
             self.apply(&self.scratch("graph.json")).await?;
             let ready = ["wait", "--for=condition=Ready", "resourcegraphdefinition", "--all", "--timeout=60s"];
-            self.kubectl(&ready).await?;
+            if let Err(error) = self.kubectl(&ready).await {
+                let said = self.kubectl(&["get", "resourcegraphdefinition", "--output=jsonpath={.items[*].status}"]).await;
+                return Err(error.context(said.unwrap_or_default()));
+            }
         }
         let watches = |event: &crate::control_plane::AuditEvent| {
             event.user == user && event.verb == "watch" && event.resource == self.hospitals.plural

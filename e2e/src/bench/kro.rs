@@ -58,8 +58,9 @@ fn resource(number: usize, item: &Value) -> Value {
     let mut template: Value = serde_json::from_str(&text).unwrap_or_default();
     // Says that the namespace comes first.
     if let Some(namespace) = template.pointer_mut("/metadata/namespace") {
-        *namespace = "${namespace.metadata.name}".into();
+        *namespace = "${home.metadata.name}".into();
     }
-    let id = if number == 0 { "namespace".to_owned() } else { format!("child{number}") };
+    // `namespace` is a word of kro's own.
+    let id = if number == 0 { "home".to_owned() } else { format!("child{number}") };
     json!({ "id": id, "template": template })
 }
