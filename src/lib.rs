@@ -35,6 +35,7 @@ pub mod plugin;
 pub mod ports;
 pub mod reconcile;
 pub mod render;
+pub mod secrecy;
 pub mod serve;
 pub mod settings;
 pub mod telemetry;

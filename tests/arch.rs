@@ -18,7 +18,7 @@ use std::{
 
 /// Order of the layers: a module may use those before it, and itself.
 const LAYERS: &[&[&str]] = &[
-    &["names", "settings"],
+    &["names", "secrecy", "settings"],
     &["api"],
     &["conditions", "foreign"],
     &["objects"],

@@ -13,9 +13,12 @@ use hyper::{
     header::{CONNECTION, CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
-use super::template::find;
+use super::{template::find, trust::Trust};
 use crate::{
     api::v1alpha1::Colour,
     capabilities::release::check::{Ask, Check},
@@ -44,6 +47,16 @@ pub enum Failure {
     Connect {
         /// TCP port.
         port: u16,
+        /// Cause.
+        source: io::Error,
+    },
+    /// The server is not whom it must be, or speaks no TLS.
+    #[error("port {port} gives no TLS for {name}: {source}")]
+    Secure {
+        /// TCP port.
+        port: u16,
+        /// Name that its certificate must be for.
+        name: String,
         /// Cause.
         source: io::Error,
     },
@@ -87,21 +100,36 @@ pub struct Answer {
     pub colour: Option<Colour>,
 }
 
+/// Bytes both ways, in the clear or not.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
 /// Asks once.
-pub async fn ask(check: &Check) -> Result<Answer, Failure> {
+pub async fn ask(check: &Check, trust: &Trust) -> Result<Answer, Failure> {
     let late = Failure::TimedOut { port: check.port, seconds: check.timeout_seconds };
-    tokio::time::timeout(Duration::from_secs(check.timeout_seconds), exchange(check)).await.unwrap_or(Err(late))
+    tokio::time::timeout(Duration::from_secs(check.timeout_seconds), exchange(check, trust)).await.unwrap_or(Err(late))
 }
 
-async fn exchange(check: &Check) -> Result<Answer, Failure> {
+async fn connect(check: &Check, trust: &Trust) -> Result<Box<dyn Wire>, Failure> {
     let port = check.port;
-    let stream = TcpStream::connect((check.host.as_str(), port));
-    let Some(request) = request(check)? else {
-        return stream.await.map(|_| Answer { colour: None }).map_err(|source| Failure::Connect { port, source });
-    };
-    let stream = stream.await.map_err(|source| Failure::Connect { port, source })?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(port, &error))?;
+    let stream = TcpStream::connect((check.host.as_str(), port)).await;
+    let stream = stream.map_err(|source| Failure::Connect { port, source })?;
+    if !check.tls {
+        return Ok(Box::new(stream));
+    }
+    match trust.secure(stream, &check.authority).await {
+        Ok(secured) => Ok(Box::new(secured)),
+        Err(source) => Err(Failure::Secure { port, name: check.authority.clone(), source }),
+    }
+}
+
+async fn exchange(check: &Check, trust: &Trust) -> Result<Answer, Failure> {
+    let port = check.port;
+    let request = request(check)?;
+    let wire = connect(check, trust).await?;
+    let Some(request) = request else { return Ok(Answer { colour: None }) };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(wire)).await.map_err(|error| broken(port, &error))?;
     // Ends with the runtime at the latest.
     tokio::spawn(connection);
     let answer = sender.send_request(request).await.map_err(|error| broken(port, &error))?;

@@ -9,7 +9,10 @@ use std::{
 
 use clap::Args;
 
-use super::ask::{self, ask};
+use super::{
+    ask::{self, ask},
+    trust::Trust,
+};
 use crate::capabilities::release::check::Check;
 
 /// Between two rounds, so that they do not all meet the same moment.
@@ -107,7 +110,7 @@ impl Gate {
 
     async fn round(&self) -> Result<(), Failure> {
         for check in &self.checks {
-            ask(check).await.map_err(|failure| Failure::Closed {
+            ask(check, &Trust::default()).await.map_err(|failure| Failure::Closed {
                 host: check.host.clone(),
                 port: check.port,
                 passes: self.passes,

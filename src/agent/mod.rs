@@ -11,6 +11,7 @@ pub mod prepare;
 pub mod probe;
 pub mod prober;
 mod template;
+pub mod trust;
 
 use std::{
     io::{self, Write},

@@ -4,7 +4,10 @@ use std::net::Ipv4Addr;
 
 use clap::Args;
 
-use super::ask::{Failure, ask};
+use super::{
+    ask::{Failure, ask},
+    trust::Trust,
+};
 use crate::capabilities::release::check::{Ask, Check};
 
 /// One POST, as JSON-RPC servers need it.
@@ -34,10 +37,11 @@ impl RpcPost {
             host: Ipv4Addr::LOCALHOST.to_string(),
             port: self.port,
             authority: format!("{}:{}", Ipv4Addr::LOCALHOST, self.port),
+            tls: false,
             ask: Ask::RpcPost { path: self.path.clone(), body: self.body.clone(), expect: self.expect.clone() },
             timeout_seconds: self.timeout,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Start)?;
-        runtime.block_on(ask(&check)).map(drop)
+        runtime.block_on(ask(&check, &Trust::default())).map(drop)
     }
 }

@@ -19,7 +19,11 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{ask::ask, gate::parse};
+use super::{
+    ask::ask,
+    gate::parse,
+    trust::{self, Trust},
+};
 use crate::{api::v1alpha1::Colour, capabilities::release::check::Check};
 use tally::{Sample, Tally};
 
@@ -32,6 +36,9 @@ pub struct Prober {
     /// One question, as JSON; they take turns.
     #[arg(long = "check", required = true, value_parser = parse)]
     checks: Vec<Check>,
+    /// Certificates (PEM) of the authorities that may certify who answers over TLS. Absent: nobody is asked over TLS.
+    #[arg(long)]
+    authorities: Option<String>,
     /// The copy of the application that users will be led to.
     #[arg(long, value_parser = colour)]
     to: Colour,
@@ -55,6 +62,9 @@ pub enum Failure {
     /// The runtime does not start.
     #[error("the prober cannot start: {0}")]
     Start(#[source] io::Error),
+    /// Nobody can be trusted.
+    #[error(transparent)]
+    Trust(#[from] trust::Failure),
     /// The report cannot be written.
     #[error("the report cannot be written to {path}: {source}")]
     WriteReport {
@@ -72,8 +82,9 @@ fn colour(text: &str) -> Result<Colour, String> {
 impl Prober {
     /// Asks until it knows enough, then reports.
     pub(super) fn run(&self) -> Result<(), Failure> {
+        let trust = self.authorities.as_deref().map_or(Ok(Trust::default()), Trust::in_authorities)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Start)?;
-        let evidence = runtime.block_on(self.watch()).evidence(self.interval_milliseconds);
+        let evidence = runtime.block_on(self.watch(&trust)).evidence(self.interval_milliseconds);
         // Numbers always have a JSON form.
         let report = serde_json::to_string(&evidence).unwrap_or_default();
         // Nobody is left to tell if standard output is closed.
@@ -81,7 +92,7 @@ impl Prober {
         fs::write(&self.report, report).map_err(|source| Failure::WriteReport { path: self.report.clone(), source })
     }
 
-    async fn watch(&self) -> Tally {
+    async fn watch(&self, trust: &Trust) -> Tally {
         let (started, checks) = (Instant::now(), self.checks.iter().cloned().map(Arc::new).collect::<Vec<_>>());
         let mut ticks = tokio::time::interval(Duration::from_millis(self.interval_milliseconds));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -89,7 +100,7 @@ impl Prober {
         while started.elapsed().as_secs() < self.seconds && !tally.knows(millis(started), self.quiet_seconds * 1000) {
             tokio::select! {
                 _ = ticks.tick() => if under_way.len() < AT_ONCE && let Some(check) = turn.next() {
-                    under_way.spawn(one(Arc::clone(check), started));
+                    under_way.spawn(one(Arc::clone(check), trust.clone(), started));
                 },
                 Some(Ok(sample)) = under_way.join_next() => tally.add(sample),
             }
@@ -102,9 +113,9 @@ impl Prober {
     }
 }
 
-async fn one(check: Arc<Check>, started: Instant) -> Sample {
+async fn one(check: Arc<Check>, trust: Trust, started: Instant) -> Sample {
     let sent = millis(started);
-    let answer = ask(&check).await;
+    let answer = ask(&check, &trust).await;
     Sample { sent, colour: answer.map(|answer| answer.colour).map_err(drop) }
 }
 

@@ -310,7 +310,9 @@ pub fn label<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
 }
 
 fn report((job, said): (&String, &Value)) -> Report {
-    Report { job: job.clone(), ended: now(), text: said.to_string() }
+    // The agent writes JSON, other programs write lines.
+    let text = said.as_str().map_or_else(|| said.to_string(), ToOwned::to_owned);
+    Report { job: job.clone(), ended: now(), text }
 }
 
 fn problem(seen: &SeenProblem) -> Problem {

@@ -133,6 +133,7 @@ impl Arena {
     pub(super) fn start(&self, arguments: &[String]) -> Result<Clocked> {
         let command = clocked::command(&self.program.path).args(arguments);
         let command = command.env("KUBECONFIG", &self.kubeconfig).env("HOME", self.dir.path());
+        let command = command.envs(self.program.contestant.environment()?);
         Clocked::start(&command, &self.scratch("contestant.log"))
     }
 
@@ -154,7 +155,8 @@ impl Arena {
             self.apply(&self.scratch("graph.json")).await?;
             let ready = ["wait", "--for=condition=Ready", "resourcegraphdefinition", "--all", "--timeout=60s"];
             if let Err(error) = self.kubectl(&ready).await {
-                let said = self.kubectl(&["get", "resourcegraphdefinition", "--output=jsonpath={.items[*].status}"]).await;
+                let said =
+                    self.kubectl(&["get", "resourcegraphdefinition", "--output=jsonpath={.items[*].status}"]).await;
                 return Err(error.context(said.unwrap_or_default()));
             }
         }

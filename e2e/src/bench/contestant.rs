@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::children::hospital_dir;
@@ -76,6 +76,23 @@ impl Contestant {
             Self::ControllerRuntime => 1,
             Self::Raw | Self::Helm => 0,
         }
+    }
+
+    /// Environment that decides how much memory it takes, as it is installed with.
+    pub(super) fn environment(self) -> Result<Vec<(String, String)>> {
+        if self != Self::HisOperator {
+            return Ok(Vec::new());
+        }
+        let file = paths::repo_root()?.join("manifests/install.yaml");
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let documents = serde_yaml_ng::Deserializer::from_str(&text).map(Value::deserialize);
+        let objects =
+            documents.collect::<Result<Vec<_>, _>>().with_context(|| format!("{} is not YAML", file.display()))?;
+        let deployments = objects.iter().filter(|object| object["kind"] == "Deployment");
+        let env = deployments.filter_map(|object| object.pointer("/spec/template/spec/containers/0/env")?.as_array());
+        let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
+        let pairs = env.flatten().filter_map(|one| Some((text(&one["name"])?, text(&one["value"])?)));
+        Ok(pairs.filter(|(name, _)| name.starts_with("MALLOC_")).collect())
     }
 
     /// A hospital as this contestant's users write it.

@@ -84,6 +84,11 @@ const ALL: &[Scenario] = &[
         play: |t| Box::pin(release::taken_back(t)),
     },
     Scenario { name: "releases in a row under load", local: false, play: |t| Box::pin(teststand::releases(t)) },
+    Scenario {
+        name: "a release over https is watched",
+        local: true,
+        play: |t| Box::pin(teststand::encrypted::release(t)),
+    },
     Scenario { name: "releases that fail", local: false, play: |t| Box::pin(teststand::failures(t)) },
     Scenario {
         name: "releases that fail under users",

@@ -281,6 +281,11 @@ pub struct Step {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 86_400))]
     pub timeout_seconds: Option<i64>,
+    /// When it fails, the last lines of its log are told in the condition and the event. Only for a step whose log never names
+    /// patients: conditions and events are read by many and kept elsewhere. What looks like a secret is taken out. Absent: its
+    /// log stays in its pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tell_last_lines: Option<bool>,
     /// Security rules that it cannot keep, each with the reason. Counted in every tenant's status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["rule"]))]

@@ -79,7 +79,7 @@ pub struct Channel {
 /// A Gateway and the pods behind it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(cel, validation = Rule::new("!has(self.inside) || (has(self.public) && self.public.scheme == 'http')").message("inside needs public.scheme http: the prober speaks no TLS; remove inside where users come over https").field_path(".inside"))]
+#[x_kube(cel, validation = Rule::new("!has(self.inside) || (has(self.public) && self.public.scheme == 'http') != has(self.inside.authorities)").message("inside needs authorities where users come over https, and has none where they come over http: write the certificate of the authority that certifies the listener").field_path(".inside"))]
 pub struct PlatformGateway {
     /// Name of the Gateway.
     #[schemars(length(min = 1, max = 253))]
@@ -105,7 +105,15 @@ pub struct PlatformGateway {
     pub inside: Option<InsideAddress>,
 }
 
-/// How the Gateway is reached from inside of the cluster, in plain HTTP.
+impl PlatformGateway {
+    /// Whether users come over TLS.
+    pub fn is_https(&self) -> bool {
+        self.public.as_ref().is_none_or(|public| public.scheme == "https")
+    }
+}
+
+/// How the Gateway is reached from inside of the cluster, as users reach it from outside: over HTTPS, or in plain HTTP where
+/// `public` says so.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(cel)]
@@ -113,12 +121,18 @@ pub struct InsideAddress {
     /// Name of the Service before the Gateway's pods, in `podsNamespace`.
     #[schemars(length(min = 1, max = 63))]
     pub service: String,
-    /// Port of that Service that leads to the listener of the hospitals, in plain HTTP.
+    /// Port of that Service that leads to the listener of the hospitals.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// Port of the Gateway's pods behind it: network policies see this one.
     #[schemars(range(min = 1, max = 65535))]
     pub pod_port: i32,
+    /// Certificates (PEM) of the authorities that certify the listener for the hospitals' hosts. Who answers with another
+    /// certificate counts as a failed request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32768))]
+    #[x_kube(validation = Rule::new("self.contains('-----BEGIN CERTIFICATE-----') && !self.contains('PRIVATE KEY')").message("authorities must be PEM certificates, and no private key may be among them"))]
+    pub authorities: Option<String>,
 }
 
 /// How the Gateway is seen from outside.

@@ -58,7 +58,9 @@ pub fn prober(tenant: &Tenant, name: &str, rollout: &Rollout, checks: &[Check]) 
         ("--quiet-seconds", quiet.to_string()),
         ("--seconds", (PROBER_SECONDS - 60).to_string()),
     ];
-    let own = own.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+    let inside = tenant.platform.gateway.as_ref().and_then(|gateway| gateway.inside.as_ref());
+    let authorities = inside.and_then(|inside| Some(("--authorities", inside.authorities.clone()?)));
+    let own = own.into_iter().chain(authorities).flat_map(|(flag, value)| [flag.to_owned(), value]);
     let contents = contents(PROBER, &rollout.release.agent, own.chain(words(checks)).collect());
     Errand { name, component: PROBER, contents, seconds: PROBER_SECONDS, reports: true, harmless: false }.job(tenant)
 }

@@ -45,7 +45,7 @@ fn judge(plan: &Plan, input: Input<'_>, seen: Seen, state: &ReleaseStatus) -> Ve
     match seen::everything(input, live) {
         Pods::Complete => {
             let version = &live.release.version;
-            contracted(plan, version, runs(plan, version))
+            contracted(plan, version, runs(plan, version), &seen.last_words)
         }
         Pods::Coming(message) => Verdict::failed(Reason::Progressing, message),
         Pods::Broken(message) => Verdict::failed(Reason::PodsFailing, message),
@@ -70,7 +70,7 @@ fn runs(plan: &Plan, version: &str) -> String {
 }
 
 /// What becomes of the contract step of a version that serves.
-fn contracted(plan: &Plan, version: &str, serves: String) -> Verdict {
+fn contracted(plan: &Plan, version: &str, serves: String, last_words: &str) -> Verdict {
     match &plan.contract {
         Contract::Nothing | Contract::Done => Verdict::proved(serves),
         Contract::Waits => Verdict::proved(format!(
@@ -84,7 +84,10 @@ fn contracted(plan: &Plan, version: &str, serves: String) -> Verdict {
         }
         Contract::Failed(wanted) => Verdict::failed(
             Reason::ContractFailed,
-            format!("Job {} has failed; version {version} serves, older ones may not run any more", wanted.job),
+            format!(
+                "Job {} has failed{last_words}; version {version} serves, older ones may not run any more",
+                wanted.job
+            ),
         ),
     }
 }
@@ -103,7 +106,7 @@ fn under_way(plan: &Plan, rollout: &Rollout, seen: Seen, input: Input<'_>) -> Ve
             Some(shortage) => Verdict::failed(Reason::QuotaTooSmall, shortage),
             None => progress("begins".to_owned()),
         },
-        ReleaseStep::Expand => expand(plan, input),
+        ReleaseStep::Expand => expand(plan, &seen.last_words, input),
         ReleaseStep::Surge => pods(rollout, seen.coming(&plan.state).clone()),
         ReleaseStep::Gate => match (&seen.check, &seen.new) {
             (_, Pods::Coming(_) | Pods::Broken(_)) => pods(rollout, seen.new),
@@ -142,10 +145,12 @@ fn pods(rollout: &Rollout, pods: Pods) -> Verdict {
     }
 }
 
-fn expand(plan: &Plan, input: Input<'_>) -> Verdict {
+fn expand(plan: &Plan, last_words: &str, input: Input<'_>) -> Verdict {
     match &plan.gate {
         Gate::Open => Verdict::failed(Reason::Progressing, "Expand: every step is through"),
-        Gate::Failed(wanted) => Verdict::failed(reason(wanted.kind, true), format!("Job {} has failed", wanted.job)),
+        Gate::Failed(wanted) => {
+            Verdict::failed(reason(wanted.kind, true), format!("Job {} has failed{last_words}", wanted.job))
+        }
         Gate::Busy(job) => {
             Verdict::failed(Reason::MigrationRunning, format!("Job {job} of another version must end first"))
         }

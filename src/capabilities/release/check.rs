@@ -16,8 +16,11 @@ pub struct Check {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// The `Host` that an HTTP server is asked for.
+    /// The `Host` that an HTTP server is asked for, and that its certificate must be for.
     pub authority: String,
+    /// Whether it is asked over TLS.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls: bool,
     /// What is asked.
     pub ask: Ask,
     /// Seconds that the whole exchange may take.
@@ -65,6 +68,7 @@ fn check(tenant: &Tenant, part: &Part, colour: Colour) -> Option<Check> {
         host: service(&part.component.name, colour),
         port: u16::try_from(port).ok()?,
         authority: tenant.spec.host.clone(),
+        tls: false,
         ask,
         timeout_seconds,
     })
@@ -97,6 +101,7 @@ pub fn front_door(tenant: &Tenant, candidate: &Candidate) -> Vec<Check> {
             host: format!("{}.{}.svc", inside.service, gateway.pods_namespace),
             port: u16::try_from(inside.port).ok()?,
             authority: tenant.spec.host.clone(),
+            tls: gateway.is_https(),
             ask,
             timeout_seconds,
         })

@@ -68,6 +68,8 @@ pub struct Seen {
     pub shortage: Option<String>,
     /// Whether init and migration of the wanted release are through.
     pub expand: Gate,
+    /// What the step that has failed said last, where it may be told.
+    pub last_words: String,
     /// Pods of the release that is coming in, that users will be led to.
     pub new: Pods,
     /// Pods of the release that serves, that users are led to.
@@ -220,7 +222,7 @@ fn expand(state: &ReleaseStatus, seen: &Seen, now: DateTime<Utc>) -> ReleaseStat
             end(
                 state,
                 ReleaseOutcome::RolledBack,
-                Some(failure(state, reason, format!("Job {} has failed", wanted.job))),
+                Some(failure(state, reason, format!("Job {} has failed{}", wanted.job, seen.last_words))),
                 now,
             )
         }

@@ -43,6 +43,8 @@ pub struct Program {
     pub pre_stop: PreStop,
     /// Secret with the CA of the database; absent where no text names the database.
     pub database_ca: Option<String>,
+    /// Its last lines are told when it fails.
+    pub tell_last_lines: bool,
 }
 
 struct Source<'a> {
@@ -157,7 +159,8 @@ pub fn of_step(tenant: &Tenant, name: &str, step: &Step) -> Result<Program, Reje
     let resources = tenant.step_resources(step);
     amounts::check(&format!("{}.resources", source.field), &resources)?;
     paths_are_distinct(&source.field, &program, &step.writable_paths)?;
-    Ok(Program { writable_paths: step.writable_paths.clone(), resources, ..program })
+    let tell_last_lines = step.tell_last_lines.unwrap_or_default();
+    Ok(Program { writable_paths: step.writable_paths.clone(), resources, tell_last_lines, ..program })
 }
 
 /// One path is one mount: a file, or a directory that is written.
@@ -192,6 +195,7 @@ fn program(tenant: &Tenant, source: &Source<'_>) -> Result<Program, Rejection> {
         ports: Vec::new(),
         probes: Probes::default(),
         pre_stop: PreStop::Nothing,
+        tell_last_lines: false,
         database_ca: tenant
             .database
             .as_ref()

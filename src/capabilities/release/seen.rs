@@ -7,6 +7,8 @@ use super::{
     Plan, asking, autoscale,
     candidate::{atomic, strategy},
     check::service,
+    contract::Contract,
+    gate::Gate,
     history,
     machine::{self, Check, Pods, Seen, Watch},
 };
@@ -23,11 +25,14 @@ use crate::{
     conditions::Proof,
     names,
     objects::{amount, field, kind, number},
+    secrecy::last_words,
     tenant::{Count, Tenant},
 };
 
 const DEADLINE_SECONDS: i64 = 1800;
 const SOAK_SECONDS: i64 = 60;
+/// Of what a step said last: an event's note has room for a thousand characters.
+const LONGEST_WORDS: usize = 400;
 
 /// How long surge and gate may take.
 pub fn deadline(tenant: &Tenant) -> TimeDelta {
@@ -59,6 +64,7 @@ pub fn seen(plan: &Plan, input: Input<'_>) -> Seen {
         closed: plan.closed.as_ref().map(|closed| closed.why.clone()),
         shortage: shortage(plan, input),
         expand: plan.gate.clone(),
+        last_words: told(plan, input).unwrap_or_default(),
         new: coloured(input, coming, colour, if arrived(state) { Needed::Least } else { all_of_them }),
         old: old.map_or(Pods::Complete, |live| coloured(input, &live.release, live.colour, all_of_them)),
         check: check(plan, input),
@@ -69,6 +75,13 @@ pub fn seen(plan: &Plan, input: Input<'_>) -> Seen {
         deadline: deadline(tenant),
         soak: soak(tenant),
     }
+}
+
+/// The last lines of the step that has failed, if it may tell them.
+fn told(plan: &Plan, input: Input<'_>) -> Option<String> {
+    let ((Contract::Failed(wanted), _) | (_, Gate::Failed(wanted))) = (&plan.contract, &plan.gate) else { return None };
+    let report = input.observed.report_of(&wanted.job)?;
+    Some(format!("; its last lines: {}", last_words(&report.text, LONGEST_WORDS)))
 }
 
 /// What was written down; if nothing was, what the cluster says of a release that serves.

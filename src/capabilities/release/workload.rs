@@ -193,8 +193,12 @@ pub fn files(tenant: &Tenant, program: &Program) -> Option<Object> {
 
 /// Runs once: no retry, no second pod. Its exit code is the verdict.
 pub fn step(tenant: &Tenant, name: &str, program: &Program, timeout: i64) -> Object {
-    let contents = container::contents(&tenant.settings.agent_image, program);
-    Errand { name, component: &program.name, contents, seconds: timeout, reports: false, harmless: false }.job(tenant)
+    let mut contents = container::contents(&tenant.settings.agent_image, program);
+    let tells = program.tell_last_lines;
+    if tells {
+        contents.main.termination_message_policy = Some("FallbackToLogsOnError".to_owned());
+    }
+    Errand { name, component: &program.name, contents, seconds: timeout, reports: tells, harmless: false }.job(tenant)
 }
 
 /// A pod that the node's drain or an eviction took is no failure (KEP-3329).

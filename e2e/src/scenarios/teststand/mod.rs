@@ -3,6 +3,7 @@
 
 pub mod compare;
 pub mod disturbed;
+pub mod encrypted;
 mod load;
 pub mod matrix;
 mod socket;
@@ -44,6 +45,9 @@ const FAILURES: [(&str, &str); 8] = [
     // The migration has the image of its version.
     ("image-missing", "MigrationFailed"),
 ];
+
+/// What the migration that fails says last, as far as it may be told.
+const LAST_WORDS: &str = "its last lines: no column ward, password=[redacted]";
 
 /// Ways to fail that nobody can see before users come.
 const FAILURES_UNDER_USERS: [&str; 2] = ["fails-under-users", "breaks-under-users"];
@@ -99,7 +103,8 @@ pub async fn failures(theatre: &Theatre) -> Result<String> {
         let load = Load::start(&stand.door, MOST);
         let outcome = stand.refuses(version, &[reason]).await;
         let report: Report = load.end().await;
-        outcome.with_context(|| format!("release of {version}"))?;
+        let told = outcome.with_context(|| format!("release of {version}"))?;
+        ensure!(version != "migration-fails" || told.contains(LAST_WORDS), "its last lines are not told: {told}");
         report.is_clean(&["good"]).with_context(|| format!("release of {version}"))?;
         sent += report.sent;
         stand.choose("good").await?;
@@ -233,8 +238,8 @@ impl Stand {
         requests.zip(mixed).context("the evidence has no numbers")
     }
 
-    /// The release is taken back, for one of these reasons.
-    async fn refuses(&self, version: &str, reasons: &[&str]) -> Result<()> {
+    /// The release is taken back, for one of these reasons; the condition's message.
+    async fn refuses(&self, version: &str, reasons: &[&str]) -> Result<String> {
         self.choose(version).await?;
         let refused = |tenant: &DynamicObject| {
             let of_now = tenant.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
@@ -247,7 +252,7 @@ impl Stand {
         let (.., message) = condition(&tenant, "ReleaseReady").unwrap_or_default();
         ensure!(message.contains("version good serves"), "{message}");
         ensure!(serving(&tenant) == "good", "status says that {} serves", serving(&tenant));
-        Ok(())
+        Ok(message)
     }
 
     /// A release for which the quota has no room does not begin.

@@ -24,6 +24,7 @@ fn fine(wanted: &str) -> Seen {
         closed: None,
         shortage: None,
         expand: Gate::Open,
+        last_words: String::new(),
         new: Pods::Complete,
         old: Pods::Complete,
         check: Check::Passed,
