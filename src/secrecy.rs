@@ -50,9 +50,10 @@ fn expand(found: &Captures<'_>, rest: &str) -> String {
 
 /// The last lines of a program's log in one, shortened from the front, without what looks like a secret.
 pub fn last_words(log: &str, most: usize) -> String {
-    let text = without_secrets(log);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let text: String = lines.join(" | ").chars().filter(|sign| !sign.is_control()).collect();
+    let visible = |line: &str| line.chars().filter(|sign| !sign.is_control()).collect::<String>();
+    let lines = without_secrets(log).lines().map(visible).collect::<Vec<_>>();
+    let lines = lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
+    let text = lines.collect::<Vec<_>>().join(" | ");
     let excess = text.chars().count().saturating_sub(most);
     if excess == 0 { text } else { format!("…{}", text.chars().skip(excess + 1).collect::<String>()) }
 }
