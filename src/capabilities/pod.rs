@@ -33,7 +33,7 @@ pub const SCRATCH: &str = "tmp";
 /// MiB of local disk for what a container logs, beside its directories.
 const LOGS: i64 = 64;
 const DISK: &str = "ephemeral-storage";
-/// Seconds between the order to stop and the signal: endpoints leave the proxies first.
+/// Least seconds between the order to stop and the signal: endpoints leave the proxies first.
 pub const PRE_STOP_SECONDS: i64 = 5;
 
 /// What differs between pods.
@@ -104,7 +104,7 @@ impl Pod<'_> {
                 .map(|_| false),
             priority_class_name: Some(names::PRIORITY_CLASS.to_owned()),
             restart_policy: Some(self.restart_policy.to_owned()),
-            termination_grace_period_seconds: Some(PRE_STOP_SECONDS + self.termination_seconds),
+            termination_grace_period_seconds: Some(wait_of(&self.main) + self.termination_seconds),
             security_context: Some(pod_security()),
             topology_spread_constraints: long_running.then(|| spread(&selector)),
             affinity: long_running.then(|| apart(&selector)),
@@ -114,6 +114,12 @@ impl Pod<'_> {
             ..PodSpec::default()
         }
     }
+}
+
+/// Seconds that its end is put off by; counted from the order to stop, so that the program has all of its own time.
+fn wait_of(main: &K8sContainer) -> i64 {
+    let handler = main.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
+    handler.and_then(|handler| handler.sleep.as_ref()).map_or(PRE_STOP_SECONDS, |sleep| sleep.seconds)
 }
 
 /// The kubelet evicts a pod that uses more local disk than its limit, and directories count: so the limit covers all of them
@@ -137,8 +143,8 @@ pub enum PreStop {
     /// Nothing.
     #[default]
     Nothing,
-    /// It waits until proxies have noticed that nobody is to be led to it.
-    Wait,
+    /// It waits so many seconds, until proxies have noticed that nobody is to be led to it.
+    Wait(i64),
     /// A program of its own returns.
     Run(Vec<String>),
 }
@@ -147,10 +153,9 @@ impl PreStop {
     fn build(self) -> Option<Lifecycle> {
         let handler = match self {
             Self::Nothing => return None,
-            Self::Wait => LifecycleHandler {
-                sleep: Some(SleepAction { seconds: PRE_STOP_SECONDS }),
-                ..LifecycleHandler::default()
-            },
+            Self::Wait(seconds) => {
+                LifecycleHandler { sleep: Some(SleepAction { seconds }), ..LifecycleHandler::default() }
+            }
             Self::Run(command) => {
                 LifecycleHandler { exec: Some(ExecAction { command: Some(command) }), ..LifecycleHandler::default() }
             }

@@ -162,6 +162,10 @@ pub struct ReleaseIdentity {
     pub images: String,
     /// Image of his-agent in its pods. They keep it, so that an upgrade of the operator restarts nobody.
     pub agent: String,
+    /// Seconds that its pods go on serving after they were told to end: twice as long as the Gateway took to follow in the last
+    /// releases. Absent: 5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linger_seconds: Option<i64>,
 }
 
 /// The release that serves, the one that is coming in, and what became of the last ones.

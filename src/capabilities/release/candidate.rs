@@ -8,6 +8,7 @@ use crate::{
 };
 
 use super::{
+    linger,
     program::{self, Program},
     workload,
 };
@@ -68,11 +69,14 @@ pub fn atomic(tenant: &Tenant) -> impl Iterator<Item = &Component> {
 pub fn wanted(tenant: &Tenant, state: &ReleaseStatus) -> Result<Candidate, Rejection> {
     let attempt = attempt(tenant);
     let version = &tenant.version.version;
-    // A new operator brings a new agent, but no pod of any hospital is restarted for it.
+    // A new operator brings a new agent and every release another measurement, but no pod is restarted for them.
     let known =
         known(state).find(|known| known.version == *version && known.attempt == attempt && !known.agent.is_empty());
-    let agent = known.map_or(&tenant.settings.agent_image, |known| &known.agent);
-    let candidate = candidate(tenant, attempt, agent)?;
+    let pinned = known.map_or_else(
+        || Pinned { agent: &tenant.settings.agent_image, linger: linger::seconds(&state.history) },
+        Pinned::of,
+    );
+    let candidate = candidate(tenant, attempt, pinned)?;
     images_are_unchanged(tenant, state, &candidate.identity)?;
     Ok(candidate)
 }
@@ -82,7 +86,7 @@ pub fn wanted(tenant: &Tenant, state: &ReleaseStatus) -> Result<Candidate, Rejec
 pub fn again(tenant: &Tenant, identity: &ReleaseIdentity) -> Option<Candidate> {
     let version = tenant.application.versions.iter().find(|version| version.version == identity.version)?;
     let then = Tenant { version: version.clone(), ..tenant.clone() };
-    let candidate = candidate(&then, identity.attempt, &identity.agent).ok()?;
+    let candidate = candidate(&then, identity.attempt, Pinned::of(identity)).ok()?;
     (candidate.identity == *identity).then_some(candidate)
 }
 
@@ -97,22 +101,36 @@ fn known(state: &ReleaseStatus) -> impl Iterator<Item = &ReleaseIdentity> {
     live.chain(rollout).chain(state.refused.iter().map(|refused| &refused.release))
 }
 
-fn candidate(tenant: &Tenant, attempt: i32, agent: &str) -> Result<Candidate, Rejection> {
+/// What a release keeps that is not in the spec.
+#[derive(Clone, Copy)]
+struct Pinned<'a> {
+    agent: &'a str,
+    linger: Option<i64>,
+}
+
+impl<'a> Pinned<'a> {
+    fn of(identity: &'a ReleaseIdentity) -> Self {
+        Self { agent: &identity.agent, linger: identity.linger_seconds }
+    }
+}
+
+fn candidate(tenant: &Tenant, attempt: i32, pinned: Pinned<'_>) -> Result<Candidate, Rejection> {
     let part = |component: &Component| {
         Ok(Part {
             component: component.clone(),
-            program: program::of_component(tenant, component)?,
+            program: program::of_component(tenant, component)?.lingering(pinned.linger),
             count: tenant.count(component)?,
         })
     };
     let parts = tenant.application.components.iter().map(part).collect::<Result<Vec<_>, _>>()?;
-    let pods: Vec<_> = parts.iter().map(|part| workload::pods(tenant, part, agent)).collect();
+    let pods: Vec<_> = parts.iter().map(|part| workload::pods(tenant, part, pinned.agent)).collect();
     let identity = ReleaseIdentity {
         version: tenant.version.version.clone(),
         attempt,
         digest: digest(&(attempt, pods)),
         images: digest(&tenant.version.images),
-        agent: agent.to_owned(),
+        agent: pinned.agent.to_owned(),
+        linger_seconds: pinned.linger,
     };
     Ok(Candidate { identity, parts })
 }

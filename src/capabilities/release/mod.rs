@@ -9,6 +9,7 @@ mod container;
 mod contract;
 mod gate;
 mod history;
+mod linger;
 mod machine;
 mod program;
 mod render;

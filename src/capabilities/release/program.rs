@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     api::v1alpha1::{Component, EnvVar, Exception, File, Port, Probes, Resources, SecurityRule, Step, WritablePath},
-    capabilities::{amounts, pod::PreStop},
+    capabilities::{
+        amounts,
+        pod::{PRE_STOP_SECONDS, PreStop},
+    },
     conditions::{Reason, Rejection},
     tenant::{
         Tenant,
@@ -45,6 +48,16 @@ pub struct Program {
     pub database_ca: Option<String>,
     /// Its last lines are told when it fails.
     pub tell_last_lines: bool,
+}
+
+impl Program {
+    /// Goes on serving for so many seconds after it was told to end, if it serves.
+    pub fn lingering(mut self, seconds: Option<i64>) -> Self {
+        if let (PreStop::Wait(wait), Some(seconds)) = (&mut self.pre_stop, seconds) {
+            *wait = seconds;
+        }
+        self
+    }
 }
 
 struct Source<'a> {
@@ -123,7 +136,7 @@ pub fn step_uses(tenant: &Tenant, step: &Step, group: &str) -> bool {
 /// Whom users and others are led to waits until they are not; the rest finishes its work in its own way.
 fn pre_stop(component: &Component) -> PreStop {
     match &component.drain {
-        _ if !component.ports.is_empty() => PreStop::Wait,
+        _ if !component.ports.is_empty() => PreStop::Wait(PRE_STOP_SECONDS),
         Some(drain) => PreStop::Run(drain.command.clone()),
         None => PreStop::Nothing,
     }

@@ -16,7 +16,7 @@ use crate::{
     capabilities::{
         Capability,
         isolation::metadata,
-        pod::{Container, Pod, PreStop, selector},
+        pod::{Container, PRE_STOP_SECONDS, Pod, PreStop, selector},
         serving::{disruption_budget, rolling, service},
     },
     names,
@@ -91,7 +91,7 @@ fn container(tenant: &Tenant) -> K8sContainer {
             memory: Some(MEMORY.to_owned()),
             ..Resources::default()
         },
-        pre_stop: PreStop::Wait,
+        pre_stop: PreStop::Wait(PRE_STOP_SECONDS),
         ..Container::default()
     };
     container.build()
