@@ -89,6 +89,7 @@ const ALL: &[Scenario] = &[
         local: true,
         play: |t| Box::pin(teststand::encrypted::release(t)),
     },
+    Scenario { name: "a release without a gateway", local: false, play: |t| Box::pin(teststand::inside::release(t)) },
     Scenario { name: "releases that fail", local: false, play: |t| Box::pin(teststand::failures(t)) },
     Scenario {
         name: "releases that fail under users",

@@ -4,6 +4,7 @@
 pub mod compare;
 pub mod disturbed;
 pub mod encrypted;
+pub mod inside;
 mod load;
 pub mod matrix;
 mod socket;
@@ -179,8 +180,20 @@ impl Stand {
 
     /// A hospital with the first of these versions, and more in its spec.
     async fn open_with(theatre: &Theatre, name: &str, versions: &[String], more: &Value) -> Result<Self> {
+        Self::open_changed(theatre, name, versions, more, |_| ()).await
+    }
+
+    /// The same with another application.
+    async fn open_changed(
+        theatre: &Theatre,
+        name: &str,
+        versions: &[String],
+        more: &Value,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Self> {
         let mut hospital = Hospital::named(&theatre.stage, &format!("{name}-{}", std::process::id())).await?;
         hospital.application = application(&theatre.stage.images.gnuhealth.by_digest(), versions)?;
+        change(&mut hospital.application);
         let first = versions.first().context("no version")?;
         hospital.tenant = json!({
             "apiVersion": "his-operator.io/v1alpha1",
