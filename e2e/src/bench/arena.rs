@@ -33,7 +33,7 @@ pub(super) struct Arena {
     program: Program,
     kubeconfig: PathBuf,
     hospitals: ApiResource,
-    children: usize,
+    children: Children,
     pub trail: Trail,
     /// Those who make pods run and routes accepted; they end with the arena.
     kubelets: tokio::task::JoinSet<()>,
@@ -48,14 +48,14 @@ impl Arena {
         fs::write(dir.path().join("children.json"), children.template()).context("cannot write the children")?;
         let kubeconfig = plane.kubeconfig_for(contestant.user(), contestant.groups())?;
         let trail = Trail::of(&plane.audit_log(), contestant.user());
-        let hospitals = children::resource(&contestant.hospital("any")?)?;
+        let hospitals = children::resource(&contestant.hospital(&children.hospital, "any"))?;
         let mut arena = Self {
             plane,
             dir,
             program: program.clone(),
             kubeconfig,
             hospitals,
-            children: children.count(),
+            children: children.clone(),
             trail,
             kubelets: tokio::task::JoinSet::new(),
         };
@@ -219,7 +219,8 @@ impl Arena {
     /// Makes all hospitals at once.
     pub(super) async fn create(&self, names: &[String]) -> Result<()> {
         let api = self.api(&self.hospitals, None);
-        let bodies = names.iter().map(|name| self.program.contestant.hospital(name)).collect::<Result<Vec<_>>>()?;
+        let hospital = |name: &String| self.program.contestant.hospital(&self.children.hospital, name);
+        let bodies: Vec<_> = names.iter().map(hospital).collect();
         stream::iter(bodies)
             .map(|body| async {
                 let object: DynamicObject = serde_json::from_value(body).context("a hospital is no object")?;
@@ -250,7 +251,7 @@ impl Arena {
 
     /// Objects of one hospital.
     pub(super) fn children(&self) -> usize {
-        self.children
+        self.children.count()
     }
 
     /// Plural name of the contestant's own resource.

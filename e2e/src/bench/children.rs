@@ -4,6 +4,7 @@
 
 #![allow(clippy::disallowed_macros, reason = "raw objects are the subject here")]
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -24,6 +25,8 @@ const SAMPLE: [(&str, &str); 3] =
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct Children {
+    /// The hospital, as the operator's users write it.
+    pub hospital: Value,
     template: String,
     addresses: Vec<Address>,
 }
@@ -44,10 +47,34 @@ pub(super) fn hospital_dir() -> Result<PathBuf> {
     Ok(paths::repo_root()?.join("e2e/bench/hospital"))
 }
 
+/// Each flow is a policy of its own.
+fn sample(flows: usize) -> Result<Value> {
+    let file = hospital_dir()?.join("tenant.yaml");
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut sample: Value =
+        serde_yaml_ng::from_str(&text).with_context(|| format!("{} is not YAML", file.display()))?;
+    let flow = |number: usize| {
+        json!({
+            "component": "worker", "cidrs": [format!("192.0.2.{number}/32")], "port": 2575, "reason": "results of a laboratory",
+        })
+    };
+    if flows > 0
+        && let Some(spec) = sample.get_mut("spec").and_then(Value::as_object_mut)
+    {
+        let egress: Vec<Value> = (1..=flows).map(flow).collect();
+        spec.insert("network".to_owned(), json!({ "egress": egress }));
+    }
+    Ok(sample)
+}
+
 impl Children {
-    /// Of the sample hospital.
-    pub(super) fn rendered(operator: &Path) -> Result<Self> {
-        let json = shell::command(operator).args(["render", "--output", "json", "-f"]).arg(hospital_dir()?).output()?;
+    /// Of the sample hospital, with so many connections to servers outside.
+    pub(super) fn rendered(operator: &Path, flows: usize) -> Result<Self> {
+        let hospital = sample(flows)?;
+        let scratch = tempfile::NamedTempFile::with_suffix(".yaml").context("no scratch file")?;
+        fs::write(scratch.path(), hospital.to_string()).context("cannot write the hospital")?;
+        let render = shell::command(operator).args(["render", "--output", "json", "-f"]);
+        let json = render.arg(hospital_dir()?.join("definitions.yaml")).arg("-f").arg(scratch.path()).output()?;
         let list: Value = serde_json::from_str(&json).context("the operator rendered no JSON")?;
         let mut items = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
         items.iter_mut().for_each(fill);
@@ -58,7 +85,7 @@ impl Children {
         if addresses.is_empty() {
             bail!("the operator rendered no object of the sample hospital");
         }
-        Ok(Self { template, addresses })
+        Ok(Self { hospital, template, addresses })
     }
 
     pub(super) fn count(&self) -> usize {

@@ -10,7 +10,6 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::children::hospital_dir;
 use crate::parts::{self, Part};
 use crate::{demo, paths, progress, shell};
 
@@ -95,25 +94,23 @@ impl Contestant {
         Ok(pairs.filter(|(name, _)| name.starts_with("MALLOC_")).collect())
     }
 
-    /// A hospital as this contestant's users write it.
-    pub(super) fn hospital(self, name: &str) -> Result<Value> {
+    /// A hospital as this contestant's users write it; `own` is how the operator's do.
+    pub(super) fn hospital(self, own: &Value, name: &str) -> Value {
         let host = format!("{name}.example.org");
         if self != Self::HisOperator {
-            return Ok(json!({
+            return json!({
                 "apiVersion": "bench.his-operator.io/v1", "kind": "Hospital",
                 "metadata": { "name": name }, "spec": { "host": host },
-            }));
+            });
         }
-        let file = hospital_dir()?.join("tenant.yaml");
-        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let mut sample: Value =
-            serde_yaml_ng::from_str(&text).with_context(|| format!("{} is not YAML", file.display()))?;
-        let Some(object) = sample.as_object_mut() else { return Ok(sample) };
-        object.insert("metadata".to_owned(), json!({ "name": name }));
-        if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+        let mut hospital = own.clone();
+        if let Some(object) = hospital.as_object_mut() {
+            object.insert("metadata".to_owned(), json!({ "name": name }));
+        }
+        if let Some(spec) = hospital.get_mut("spec").and_then(Value::as_object_mut) {
             spec.insert("host".to_owned(), host.into());
         }
-        Ok(sample)
+        hospital
     }
 }
 

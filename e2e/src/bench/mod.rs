@@ -49,8 +49,8 @@ pub async fn run(options: Options) -> Result<()> {
             Err(error) => results.left.push(Left::because(contestant, &error)),
         }
     }
-    let children = Children::rendered(&operator)?;
-    results.children = children.count();
+    let children = Children::rendered(&operator, options.flows.into())?;
+    (results.children, results.flows) = (children.count(), options.flows);
     for tenants in options.sizes() {
         for program in &programs {
             if tenants > options.most(program.contestant) {

@@ -14,6 +14,8 @@ pub(super) struct Results {
     pub machine: String,
     /// Objects of one hospital.
     pub children: usize,
+    /// Connections to servers outside that it declares.
+    pub flows: u8,
     pub idle_window_seconds: u64,
     pub runs: Vec<Run>,
     /// What was not measured, and why.
@@ -101,7 +103,7 @@ impl Results {
         let kibibytes = memory.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());
         let machine = format!("{processors} processors, {} GiB", kibibytes.unwrap_or_default() >> 20);
         let (runs, left, taken) = (Vec::new(), Vec::new(), String::new());
-        Ok(Self { taken, machine, children: 0, idle_window_seconds, runs, left })
+        Ok(Self { taken, machine, children: 0, flows: 0, idle_window_seconds, runs, left })
     }
 
     /// Runs of one contestant, smallest first.

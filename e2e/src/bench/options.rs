@@ -29,6 +29,9 @@ pub struct Options {
     /// Most hospitals for kro.
     #[arg(long, value_name = "NUMBER", default_value_t = 300)]
     most_for_kro: usize,
+    /// Connections to servers outside that each hospital declares: each is a policy of its own. Published apart.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=32))]
+    pub(super) flows: u8,
     /// Measure this program as the operator, in place of one that is built from this checkout as it is released.
     #[arg(long, value_name = "FILE")]
     pub(super) operator: Option<PathBuf>,

@@ -11,6 +11,9 @@ use crate::{paths, progress, readme};
 
 /// Writes the results file into the cache or, to be published, into the checkout with plots and README.
 pub(super) fn write(results: &Results, publish: bool) -> Result<()> {
+    if results.flows > 0 && publish {
+        return readme::publish("flows", &flows(results));
+    }
     let root = paths::repo_root()?;
     let dir = if publish { root.join("e2e/bench/results") } else { paths::cache_dir()?.join("bench") };
     paths::create_dir(&dir)?;
@@ -34,6 +37,17 @@ pub(super) fn write(results: &Results, publish: bool) -> Result<()> {
 
 fn write_file(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn flows(results: &Results) -> String {
+    format!(
+        "Taken {} on {}: {} connections to servers outside in each hospital, {} objects per hospital.\n\n{}",
+        results.taken,
+        results.machine,
+        results.flows,
+        results.children,
+        table::making(results)
+    )
 }
 
 fn section(results: &Results) -> String {

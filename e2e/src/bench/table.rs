@@ -59,6 +59,11 @@ pub(super) fn markdown(results: &Results) -> String {
     format!("{}{}", tables.join("\n"), left(results))
 }
 
+/// Only what making the objects costs, for Markdown.
+pub(super) fn making(results: &Results) -> String {
+    format!("{}{}", piped(&HEAD, &rows(results)), left(results))
+}
+
 fn left(results: &Results) -> String {
     let words = results.left.iter().map(|left| {
         let tenants = left.tenants.map(|tenants| format!(" with {tenants} hospitals")).unwrap_or_default();
