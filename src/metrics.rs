@@ -15,7 +15,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    api::v1alpha1::{NetworkGap, ReleaseOutcome},
+    api::v1alpha1::{NetworkGap, ReleaseEvidence, ReleaseOutcome},
     error::ErrorClass,
 };
 
@@ -48,6 +48,11 @@ struct Ended {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    answer: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Gap {
     tenant: String,
     what: String,
@@ -72,6 +77,8 @@ pub struct Metrics {
     leader: Gauge,
     releases: Family<Ended, Counter>,
     release_duration: Histogram,
+    release_requests: Family<Answered, Counter>,
+    release_mixed: Histogram,
     gaps: Family<Gap, Counter>,
     gap_seconds: Family<Gap, Counter<f64, AtomicU64>>,
 }
@@ -92,6 +99,8 @@ impl Default for Metrics {
             leader: Gauge::default(),
             releases: Family::default(),
             release_duration: Histogram::new([5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]),
+            release_requests: Family::default(),
+            release_mixed: Histogram::new([0.0, 0.01, 0.1, 0.5, 1.0, 5.0, 30.0]),
             gaps: Family::default(),
             gap_seconds: Family::default(),
         };
@@ -125,6 +134,17 @@ impl Metrics {
         registry.register("tenants", "Hospitals by state of their Ready condition", self.tenants.clone());
         registry.register("leader", "Whether this replica holds the lease", self.leader.clone());
         registry.register("releases", "Ended releases by outcome", self.releases.clone());
+        registry.register(
+            "release_requests",
+            "Requests of probers through the front door while releases came in, by how they were answered",
+            self.release_requests.clone(),
+        );
+        registry.register_with_unit(
+            "release_mixed",
+            "Time in which both versions answered while a release came in",
+            Unit::Seconds,
+            self.release_mixed.clone(),
+        );
         registry.register_with_unit(
             "release_duration",
             "Time from the beginning of a release to its end",
@@ -166,6 +186,16 @@ impl Metrics {
         if let Some(took) = took {
             self.release_duration.observe(took.as_secs_f64());
         }
+    }
+
+    /// Counts what users met while a release came in.
+    pub fn release_watched(&self, evidence: &ReleaseEvidence) {
+        let count = |number: i64| u64::try_from(number).unwrap_or_default();
+        let failed = count(evidence.failed);
+        let answered = |answer| self.release_requests.get_or_create(&Answered { answer });
+        answered("failed").inc_by(failed);
+        answered("good").inc_by(count(evidence.requests).saturating_sub(failed));
+        self.release_mixed.observe(Duration::from_millis(count(evidence.mixed_milliseconds)).as_secs_f64());
     }
 
     /// Counts a gap in the network of a hospital.
@@ -251,6 +281,9 @@ mod tests {
         metrics.ready_changed(Some("True"), Some("False"));
         metrics.leading(true);
         metrics.release_ended(ReleaseOutcome::RolledBack, Some(Duration::from_secs(20)));
+        let watched =
+            ReleaseEvidence { requests: 400, failed: 3, mixed_milliseconds: 20, ..ReleaseEvidence::default() };
+        metrics.release_watched(&watched);
         let gap = |milliseconds| NetworkGap { milliseconds: Some(milliseconds), ..NetworkGap::default() };
         [40, 2000].iter().for_each(|milliseconds| metrics.gap_closed("st-elsewhere", &gap(*milliseconds)));
         drop(metrics.reconcile());
@@ -271,6 +304,9 @@ mod tests {
             "his_operator_reconciles_running 0",
             r#"his_operator_releases_total{outcome="RolledBack"} 1"#,
             "his_operator_release_duration_seconds_sum 20",
+            r#"his_operator_release_requests_total{answer="failed"} 3"#,
+            r#"his_operator_release_requests_total{answer="good"} 397"#,
+            "his_operator_release_mixed_seconds_sum 0.02",
             r#"his_operator_network_gaps_total{tenant="st-elsewhere",what="Changed"} 2"#,
             r#"his_operator_network_gap_seconds_total{tenant="st-elsewhere",what="Changed"} 2.04"#,
             "his_operator_build_info",

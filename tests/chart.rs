@@ -16,7 +16,7 @@ use std::{
 };
 
 use e2e::parts::{self, Part};
-use his_operator::api::v1alpha1::{NetworkGap, ReleaseOutcome};
+use his_operator::api::v1alpha1::{NetworkGap, ReleaseEvidence, ReleaseOutcome};
 use his_operator::{generate::ALERTS, metrics::Metrics};
 use serde::Deserialize;
 use serde_json::Value;
@@ -258,6 +258,7 @@ fn series() -> BTreeSet<String> {
     metrics.watch_restarted("Deployment", "gone");
     metrics.ready_changed(None, Some("True"));
     metrics.release_ended(ReleaseOutcome::Completed, None);
+    metrics.release_watched(&ReleaseEvidence::default());
     metrics.gap_closed("st-elsewhere", &NetworkGap::default());
     drop(metrics.reconcile());
     let text = metrics.text();

@@ -30,6 +30,7 @@ mod reconcile {
     mod gate;
     mod hospital;
     mod install;
+    mod interference;
     mod leaks;
     mod log;
     mod partial;

@@ -154,16 +154,15 @@ impl Contributions {
             namespace: "kube-system".to_owned(),
             pod_labels: BTreeMap::from([("k8s-app".to_owned(), "kube-dns".to_owned())]),
             port: None,
+            node_local: Vec::new(),
         });
+        let on_the_node = Peer::addresses(&dns.node_local).map(|to| (to, 53, "name resolution on the pod's own node"));
         let port = dns.port.unwrap_or(53);
         let to = Peer::Elsewhere { name: "resolver", namespace: dns.namespace, labels: dns.pod_labels };
-        self.flows.insert(Flow {
-            from: Peer::component(component),
-            to,
-            port,
-            udp: true,
-            why: "name resolution".to_owned(),
-        });
+        for (to, port, why) in [(to, port, "name resolution")].into_iter().chain(on_the_node) {
+            let from = Peer::component(component);
+            self.flows.insert(Flow { from, to, port, udp: true, why: why.to_owned() });
+        }
     }
 
     /// Adds an identity.

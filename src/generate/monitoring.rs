@@ -135,6 +135,11 @@ const PANELS: &[(&str, &str, &str)] = &[
     ),
     ("Releases per hour", "sum by (outcome) (increase(his_operator_releases_total[1h]))", "{{outcome}}"),
     (
+        "Requests of users' kind while releases came in, per hour",
+        "sum by (answer) (increase(his_operator_release_requests_total[1h]))",
+        "{{answer}}",
+    ),
+    (
         "Gaps in NetworkPolicies per hour",
         "sum by (tenant, what) (increase(his_operator_network_gaps_total[1h]))",
         "{{tenant}} {{what}}",

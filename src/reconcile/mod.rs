@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use kube::{ResourceExt, runtime::controller::Action};
 
 use crate::{
-    api::v1alpha1::{HospitalTenant, HospitalTenantStatus, ReleaseOutcome},
+    api::v1alpha1::{HospitalTenant, HospitalTenantStatus, ReleaseEvidence, ReleaseOutcome},
     capabilities::{network, release},
     cluster::{self, Caches, Writer},
     conditions::{READY, Reason, Rejection},
@@ -141,6 +141,7 @@ async fn publish(resource: &HospitalTenant, status: HospitalTenantStatus, ctx: &
     let changed = before.as_ref().map(|(status, reason, _)| (status, reason)) != after.as_ref().map(|(s, r, _)| (s, r));
     ctx.writer.write_status(resource, &status).await?;
     released(resource, &status, ctx).await?;
+    watched(resource, &status, ctx).await?;
     let was_ready = before.is_some_and(|(status, ..)| status == "True");
     let news = |state: &str, reason: &str| {
         changed && (was_ready || state == "True" || UNDER_WAY.iter().all(|step| step.as_str() != reason))
@@ -186,6 +187,20 @@ async fn released(resource: &HospitalTenant, status: &HospitalTenantStatus, ctx:
         ctx.writer.event(resource, true, "Released", &note).await?;
     }
     Ok(())
+}
+
+/// Counts what users met during the last release, and tells of it, as soon as that is known.
+async fn watched(resource: &HospitalTenant, status: &HospitalTenantStatus, ctx: &Context) -> Result<(), Error> {
+    let Some(last) = status.release.history.first() else { return Ok(()) };
+    let before = resource.status.iter().flat_map(|status| &status.release.history);
+    let known = before.filter(|record| record.number == last.number).any(|record| record.evidence.is_some());
+    let Some(evidence) = last.evidence.as_ref().filter(|_| !known) else { return Ok(()) };
+    ctx.metrics.release_watched(evidence);
+    let (version, ReleaseEvidence { requests, failed, mixed_milliseconds, .. }) = (&last.release.version, evidence);
+    let note = format!(
+        "while version {version} came in, {failed} of {requests} requests through the front door failed, and both versions answered for {mixed_milliseconds} ms"
+    );
+    Ok(ctx.writer.event(resource, *failed == 0, "ReleaseWatched", &note).await?)
 }
 
 /// The annotation that pauses must carry an end.

@@ -200,6 +200,12 @@ pub struct PlatformDns {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
+    /// Addresses of a cache on every node (NodeLocal DNSCache) that pods ask first, on port 53, such as 169.254.20.10/32. Absent:
+    /// there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4), inner(length(max = 43)))]
+    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c) && (c.endsWith('/32') || c.endsWith('/128')))").message("every entry of nodeLocal must be one address as CIDR, such as 169.254.20.10/32"))]
+    pub node_local: Vec<String>,
 }
 
 /// The cluster's own network.

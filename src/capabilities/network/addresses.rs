@@ -71,6 +71,12 @@ pub fn check(tenant: &Tenant) -> Result<(), Rejection> {
     if let Some(database) = &tenant.platform.database {
         ranges("HospitalPlatform spec.database.apiServerCidrs", &database.api_server_cidrs)?;
     }
+    if let Some(dns) = &tenant.platform.dns {
+        let field = "HospitalPlatform spec.dns.nodeLocal";
+        for cidr in ranges(field, &dns.node_local)? {
+            outside(tenant, field, cidr, false)?;
+        }
+    }
     for (field, cidrs) in bound(tenant) {
         for cidr in ranges(&field, cidrs)? {
             outside(tenant, &field, cidr, false)?;

@@ -11,10 +11,11 @@ mod socket;
 pub mod webhooks;
 mod workers;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use kube::core::DynamicObject;
+use k8s_openapi::api::events::v1::Event;
+use kube::{Api, api::ListParams, core::DynamicObject};
 use serde_json::{Value, json};
 
 use super::Theatre;
@@ -248,7 +249,23 @@ impl Stand {
         ensure!(last(&tenant, "/release/version").is_some_and(|of| of == version), "the last release is not {version}");
         let [requests, failed, old, new, mixed] = ["requests", "failed", "old", "new", "mixedMilliseconds"].map(number);
         ensure!(failed == Some(0) && old > Some(0) && new > Some(0), "{version}: {:?}", last(&tenant, "/evidence"));
+        self.is_told("ReleaseWatched", &format!("while version {version} came in, 0 of")).await?;
         requests.zip(mixed).context("the evidence has no numbers")
+    }
+
+    /// Waits for an event of the hospital.
+    async fn is_told(&self, reason: &str, words: &str) -> Result<()> {
+        let about = format!("reason={reason},regarding.name={}", self.hospital.name);
+        let (events, about) = (Api::<Event>::all(self.hospital.client.clone()), ListParams::default().fields(&about));
+        let until = Instant::now() + MOMENT * 5;
+        loop {
+            let notes: Vec<_> = events.list(&about).await?.items.into_iter().filter_map(|event| event.note).collect();
+            if notes.iter().any(|note| note.contains(words)) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < until, "no event {reason} says {words:?}: {notes:?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// The release is taken back, for one of these reasons; the condition's message.
