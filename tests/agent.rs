@@ -388,6 +388,25 @@ fn a_prober_reports_a_breach_at_once_and_nothing_of_the_answers() {
     assert!(!format!("{output:?}{seen}").contains("patient"));
 }
 
+#[test]
+fn a_prober_takes_authorities_as_pem_and_refuses_what_is_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().join("report").display().to_string();
+    let pem = rcgen::generate_simple_self_signed(["an authority".to_owned()]).unwrap().cert.pem();
+    // Nobody listens there.
+    let check =
+        r#"{"host":"127.0.0.1","port":1,"authority":"h","tls":true,"ask":{"reach":{"path":"/"}},"timeoutSeconds":1}"#;
+    let probe = |authorities: &str| {
+        let words = ["prober", "--to", "green", "--quiet-seconds", "1", "--seconds", "1", "--check", check];
+        agent(&[&words[..], &["--report", &report, "--authorities", authorities]].concat())
+    };
+    let output = probe(&pem);
+    assert!(output.status.success(), "{}", complaint(&output));
+    let seen: serde_json::Value = serde_json::from_str(&fs::read_to_string(&report).unwrap()).unwrap();
+    assert!(seen["failed"].as_i64().unwrap() > 0 && seen["failed"] == seen["requests"], "{seen}");
+    assert!(complaint(&probe("-----BEGIN NOTHING-----")).contains("PEM"));
+}
+
 /// What a probe of the network reports.
 fn tried(tries: &[String]) -> serde_json::Value {
     let directory = tempfile::tempdir().unwrap();

@@ -37,7 +37,7 @@ pub struct Prober {
     #[arg(long = "check", required = true, value_parser = parse)]
     checks: Vec<Check>,
     /// Certificates (PEM) of the authorities that may certify who answers over TLS. Absent: nobody is asked over TLS.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     authorities: Option<String>,
     /// The copy of the application that users will be led to.
     #[arg(long, value_parser = colour)]
