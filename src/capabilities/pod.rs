@@ -104,7 +104,7 @@ impl Pod<'_> {
                 .map(|_| false),
             priority_class_name: Some(names::PRIORITY_CLASS.to_owned()),
             restart_policy: Some(self.restart_policy.to_owned()),
-            termination_grace_period_seconds: Some(wait_of(&self.main) + self.termination_seconds),
+            termination_grace_period_seconds: Some(self.termination_seconds.saturating_add(wait_of(&self.main))),
             security_context: Some(pod_security()),
             topology_spread_constraints: long_running.then(|| spread(&selector)),
             affinity: long_running.then(|| apart(&selector)),

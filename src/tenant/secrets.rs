@@ -14,7 +14,7 @@ impl Tenant {
     /// Which generation of a generated secret is in use.
     pub fn generation(&self, name: &str) -> i32 {
         let rotations = self.spec.credentials.as_ref().map(|credentials| &credentials.rotations);
-        rotations.and_then(|rotations| rotations.get(name)).copied().unwrap_or(FIRST)
+        rotations.and_then(|rotations| rotations.get(name)).copied().unwrap_or(FIRST).max(FIRST)
     }
 
     /// Name of the Secret of a generated secret.

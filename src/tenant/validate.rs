@@ -203,6 +203,17 @@ fn references(application: &HospitalApplicationSpec) -> Result<(), Rejection> {
                 format!("port {port} is not among the ports of component {}; declare it there", component.name),
             )
         };
+        let mut numbers = BTreeSet::new();
+        if let Some(port) = component.ports.iter().find(|port| !numbers.insert(port.port)) {
+            return Err(Rejection::terminal(
+                field(&format!("ports[{}].port", port.name)),
+                Reason::ReferenceInvalid,
+                format!(
+                    "port {} has another name already, and a Service lists each port once; keep one of them",
+                    port.port
+                ),
+            ));
+        }
         let has_port = |port: &str| component.ports.iter().any(|p| p.name == port);
         if let Some(route) = component.routes.iter().find(|route| !has_port(&route.port)) {
             return Err(missing("routes", &route.port));

@@ -114,7 +114,10 @@ fn generations(input: Input<'_>, declared: &GeneratedSecret) -> Result<BTreeSet<
     if let (Some(newest), false) =
         (seen.last(), wanted == FIRST || seen.contains(&wanted) || seen.contains(&(wanted - 1)))
     {
-        return refused(format!("generation {newest} is the newest of {name}; to rotate it, write {}", newest + 1));
+        return refused(format!(
+            "generation {newest} is the newest of {name}; to rotate it, write {}",
+            newest.saturating_add(1)
+        ));
     }
     Ok(seen.into_iter().chain([wanted, (wanted - 1).max(FIRST)]).collect())
 }
