@@ -4,6 +4,8 @@
 //! never prints the value of a secret or the body of an answer. Every failure is one line on standard error and exit code 1.
 
 pub mod ask;
+#[cfg(test)]
+mod certified;
 pub mod egress;
 pub mod gate;
 pub mod network;

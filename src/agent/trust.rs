@@ -61,16 +61,17 @@ impl Trust {
 
 #[cfg(test)]
 mod tests {
-    use rustls::{ServerConfig, pki_types::PrivateKeyDer};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
     };
-    use tokio_rustls::TlsAcceptor;
 
     use super::*;
     use crate::{
-        agent::ask::{Answer, Failure as AskFailure, ask},
+        agent::{
+            ask::{Answer, Failure as AskFailure, ask},
+            certified::certified,
+        },
         api::v1alpha1::Colour,
         capabilities::release::check::{Ask, Check},
     };
@@ -79,13 +80,8 @@ mod tests {
 
     /// A server with a certificate for the host; its port, and the certificate as PEM.
     async fn server() -> (u16, String) {
-        let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-        let config = config.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
-        let (acceptor, listener) =
-            (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let (acceptor, certificate) = certified(&[HOST]);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -95,7 +91,7 @@ mod tests {
                 stream.shutdown().await.unwrap();
             }
         });
-        (port, made.cert.pem())
+        (port, certificate.pem())
     }
 
     fn check(port: u16, authority: &str) -> Check {

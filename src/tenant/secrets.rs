@@ -22,9 +22,14 @@ impl Tenant {
         secret_name(name, self.generation(name))
     }
 
-    /// Name of the Secret with the value before the last rotation; that in use, if there was none.
+    /// Which generation was in use before the last rotation; that in use, if there was none.
+    pub fn previous_generation(&self, name: &str) -> i32 {
+        (self.generation(name) - 1).max(FIRST)
+    }
+
+    /// Name of the Secret with the value before the last rotation.
     pub fn previous_secret(&self, name: &str) -> String {
-        secret_name(name, (self.generation(name) - 1).max(FIRST))
+        secret_name(name, self.previous_generation(name))
     }
 
     /// Only what the application declares can be rotated.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use his_operator::{
     api::v1alpha1::{ReleaseStep, Rollout},
-    names,
     objects::kind::HTTP_ROUTE,
 };
 use kube::api::{Patch, PatchParams};
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use super::{
     actor::Fate,
     hospital::{DEADLINE, Hospital, eventually},
+    pause::until,
     world::run,
 };
 
@@ -27,7 +27,7 @@ fn a_release_that_is_paused_past_its_deadline_stands_still_and_is_taken_back_aft
         let release = json!({ "deadlineSeconds": DEADLINE_SECONDS });
         hospital.patch(json!({ "spec": { "application": { "version": "2.0.0" }, "release": release } })).await;
         reaches(&hospital, ReleaseStep::Surge).await;
-        hospital.patch(pause(json!("2099-01-01T00:00:00Z"))).await;
+        hospital.patch(until(json!("2099-01-01T00:00:00Z"))).await;
         hospital.shows("Reconciling", "False", "Paused").await;
 
         let stands = tokio::time::Instant::now() + Duration::from_secs(DEADLINE_SECONDS + 2);
@@ -38,7 +38,7 @@ fn a_release_that_is_paused_past_its_deadline_stands_still_and_is_taken_back_aft
         })
         .await;
 
-        hospital.patch(pause(Value::Null)).await;
+        hospital.patch(until(Value::Null)).await;
         let message = hospital.shows("ReleaseReady", "False", "RolledBack").await;
         assert!(message.contains("version 1.0.0 serves"), "{message}");
         assert_eq!(led_to(&hospital).await, ["web-blue"]);
@@ -87,8 +87,4 @@ async fn led_to(hospital: &Hospital) -> Vec<String> {
     let rules = route.data["spec"]["rules"].as_array().cloned().unwrap_or_default();
     let backends = rules.iter().flat_map(|rule| rule["backendRefs"].as_array().cloned().unwrap_or_default());
     backends.map(|backend| backend["name"].as_str().unwrap_or_default().to_owned()).collect()
-}
-
-fn pause(until: Value) -> Value {
-    json!({ "metadata": { "annotations": { names::PAUSE_UNTIL: until } } })
 }

@@ -63,6 +63,7 @@ fn a_pause_ends_by_itself_and_one_without_a_time_is_refused() {
     });
 }
 
-fn until(time: Value) -> Value {
+/// Asks for a pause until then, or for its end.
+pub fn until(time: Value) -> Value {
     json!({ "metadata": { "annotations": { names::PAUSE_UNTIL: time } } })
 }

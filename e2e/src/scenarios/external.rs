@@ -106,9 +106,7 @@ async fn foreign_database(theatre: &Theatre) -> Result<Given> {
     });
     secret(theatre, PLACE, "database", &files).await?;
     for object in [pod(&theatre.stage.images.postgres.by_digest()), service()] {
-        let file = scratch.path().join("object.json");
-        fs::write(&file, object.to_string()).context("cannot write the database's manifest")?;
-        theatre.kubectl(&["-n", PLACE, "apply", "-f", &file.display().to_string()]).await?;
+        theatre.apply(object.to_string()).await?;
     }
     theatre.kubectl(&["-n", PLACE, "wait", "pod/database", "--for=condition=Ready", "--timeout=180s"]).await?;
     let address = theatre.kubectl(&["-n", PLACE, "get", "pod", "database", "-o", "jsonpath={.status.podIP}"]).await?;
@@ -127,7 +125,7 @@ fn pod(image: &str) -> Value {
     let file = |name: &str, path: &str| json!({"name": "files", "mountPath": path, "subPath": name, "readOnly": true});
     json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "database", "labels": {"app": "database"}},
+        "metadata": {"name": "database", "namespace": PLACE, "labels": {"app": "database"}},
         "spec": {
             "automountServiceAccountToken": false,
             "securityContext": {"runAsUser": 10001, "runAsGroup": 10001, "fsGroup": 10001},
@@ -155,7 +153,7 @@ fn pod(image: &str) -> Value {
 fn service() -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
-        "metadata": {"name": "database"},
+        "metadata": {"name": "database", "namespace": PLACE},
         "spec": {"selector": {"app": "database"}, "ports": [{"port": 5432, "targetPort": "postgres"}]},
     })
 }

@@ -159,6 +159,13 @@ impl Theatre {
         tokio::task::spawn_blocking(move || command.output()).await?
     }
 
+    /// `kubectl apply` of objects, as JSON or YAML.
+    pub async fn apply(&self, objects: String) -> Result<()> {
+        let command =
+            crate::cluster::kubectl(Some(&self.stage.kubeconfig))?.args(["apply", "--server-side", "-f", "-"]);
+        tokio::task::spawn_blocking(move || command.stdin(objects).output()).await?.map(drop)
+    }
+
     /// The colour whose pods serve.
     pub async fn colour(&self) -> Result<String> {
         self.kubectl(&["get", "ht", &self.hospital.name, "-o", "jsonpath={.status.release.live.colour}"]).await

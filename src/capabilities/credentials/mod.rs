@@ -101,7 +101,7 @@ pub fn secret(tenant: &Tenant, capability: &str, name: &str, values: BTreeMap<St
 /// encrypted with an old key is worth nothing without it.
 fn generations(input: Input<'_>, declared: &GeneratedSecret) -> Result<BTreeSet<i32>, Rejection> {
     let (tenant, name) = (input.tenant, &declared.name);
-    let wanted = tenant.generation(name);
+    let (wanted, before) = (tenant.generation(name), tenant.previous_generation(name));
     let ours = input.observed.objects.keys().filter(|at| at.kind == kind::SECRET && at.namespace == tenant.namespace);
     let known = |name: &str| generation_of(declared, name.strip_suffix(names::RESCUE).unwrap_or(name));
     let seen: BTreeSet<i32> = ours.filter_map(|at| known(&at.name)).collect();
@@ -111,15 +111,13 @@ fn generations(input: Input<'_>, declared: &GeneratedSecret) -> Result<BTreeSet<
             "only lifecycle steps use {name}, and what they did with it is done; change it in the application, and remove this"
         ));
     }
-    if let (Some(newest), false) =
-        (seen.last(), wanted == FIRST || seen.contains(&wanted) || seen.contains(&(wanted - 1)))
-    {
+    if let (Some(newest), false) = (seen.last(), wanted == FIRST || seen.contains(&wanted) || seen.contains(&before)) {
         return refused(format!(
             "generation {newest} is the newest of {name}; to rotate it, write {}",
             newest.saturating_add(1)
         ));
     }
-    Ok(seen.into_iter().chain([wanted, (wanted - 1).max(FIRST)]).collect())
+    Ok(seen.into_iter().chain([wanted, before]).collect())
 }
 
 /// Which generations are in use, where it is not the first.

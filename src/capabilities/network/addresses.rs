@@ -71,12 +71,6 @@ pub fn check(tenant: &Tenant) -> Result<(), Rejection> {
     if let Some(database) = &tenant.platform.database {
         ranges("HospitalPlatform spec.database.apiServerCidrs", &database.api_server_cidrs)?;
     }
-    if let Some(dns) = &tenant.platform.dns {
-        let field = "HospitalPlatform spec.dns.nodeLocal";
-        for cidr in ranges(field, &dns.node_local)? {
-            outside(tenant, field, cidr, false)?;
-        }
-    }
     for (field, cidrs) in bound(tenant) {
         for cidr in ranges(&field, cidrs)? {
             outside(tenant, &field, cidr, false)?;
@@ -105,14 +99,15 @@ pub fn check(tenant: &Tenant) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Ranges that other parts of the spec name.
+/// Ranges that the platform and other parts of the spec name.
 fn bound(tenant: &Tenant) -> Vec<(String, &[String])> {
     let external = tenant.spec.database.iter().filter_map(|database| database.external.as_ref());
     let bindings = tenant.spec.bindings.as_ref();
     let cache = bindings.and_then(|bindings| bindings.cache.as_ref()).into_iter();
     let buckets = bindings.iter().flat_map(|bindings| &bindings.buckets);
-    external
-        .map(|external| ("spec.database.external.cidrs".to_owned(), external.cidrs.as_slice()))
+    let dns = tenant.platform.dns.iter();
+    dns.map(|dns| ("HospitalPlatform spec.dns.nodeLocal".to_owned(), dns.node_local.as_slice()))
+        .chain(external.map(|external| ("spec.database.external.cidrs".to_owned(), external.cidrs.as_slice())))
         .chain(cache.map(|cache| ("spec.bindings.cache.cidrs".to_owned(), cache.cidrs.as_slice())))
         .chain(buckets.map(|(name, bucket)| (format!("spec.bindings.buckets.{name}.cidrs"), bucket.cidrs.as_slice())))
         .collect()

@@ -3,7 +3,11 @@
 
 use kube::{ResourceExt, core::DynamicObject};
 
-use super::{check::Check, container::Contents, workload::Errand};
+use super::{
+    check::{Check, inside},
+    container::Contents,
+    workload::Errand,
+};
 use crate::{
     api::v1alpha1::{ReleaseIdentity, ReleaseRecord, Rollout},
     capabilities::{Contributions, Peer, job::agent},
@@ -58,8 +62,7 @@ pub fn prober(tenant: &Tenant, name: &str, rollout: &Rollout, checks: &[Check]) 
         ("--quiet-seconds", quiet.to_string()),
         ("--seconds", (PROBER_SECONDS - 60).to_string()),
     ];
-    let inside = tenant.platform.gateway.as_ref().and_then(|gateway| gateway.inside.as_ref());
-    let authorities = inside.and_then(|inside| Some(("--authorities", inside.authorities.clone()?)));
+    let authorities = inside(tenant).and_then(|(_, inside)| Some(("--authorities", inside.authorities.clone()?)));
     let own = own.into_iter().chain(authorities).flat_map(|(flag, value)| [flag.to_owned(), value]);
     let contents = contents(PROBER, &rollout.release.agent, own.chain(words(checks)).collect());
     Errand { name, component: PROBER, contents, seconds: PROBER_SECONDS, reports: true, harmless: false }.job(tenant)
@@ -87,8 +90,7 @@ pub fn contribute_gate<'a>(ports: impl Iterator<Item = (&'a str, i32)>, tenant: 
 
 /// The prober goes the way of users: through the Gateway.
 pub fn contribute_prober(tenant: &Tenant, shared: &mut Contributions) {
-    let Some(gateway) = &tenant.platform.gateway else { return };
-    let Some(inside) = &gateway.inside else { return };
+    let Some((gateway, inside)) = inside(tenant) else { return };
     shared.identity(PROBER);
     shared.resolution(tenant, PROBER);
     let to = Peer::Elsewhere {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::candidate::{Candidate, Part};
 use crate::{
-    api::v1alpha1::{Colour, Component, Probe, Route},
+    api::v1alpha1::{Colour, Component, InsideAddress, PlatformGateway, Probe, Route},
     tenant::Tenant,
 };
 
@@ -87,8 +87,7 @@ fn asked(part: &Part) -> impl Iterator<Item = (&String, Ask, u64)> {
 /// Questions through the front door, one for each component that users are led to: the kubelet's, where its path is public,
 /// otherwise whether the public path answers at all. None where the platform does not say how pods reach the front door.
 pub fn front_door(tenant: &Tenant, candidate: &Candidate) -> Vec<Check> {
-    let Some(gateway) = &tenant.platform.gateway else { return Vec::new() };
-    let Some(inside) = &gateway.inside else { return Vec::new() };
+    let Some((gateway, inside)) = inside(tenant) else { return Vec::new() };
     let check = |part: &Part| {
         let component = &part.component;
         let of_kubelet = asked(part).find(|(port, ask, _)| {
@@ -107,6 +106,12 @@ pub fn front_door(tenant: &Tenant, candidate: &Candidate) -> Vec<Check> {
         })
     };
     candidate.atomic().filter_map(check).collect()
+}
+
+/// The platform's Gateway, and how pods reach it.
+pub fn inside(tenant: &Tenant) -> Option<(&PlatformGateway, &InsideAddress)> {
+    let gateway = tenant.platform.gateway.as_ref()?;
+    Some((gateway, gateway.inside.as_ref()?))
 }
 
 fn path(ask: &Ask) -> Option<&str> {

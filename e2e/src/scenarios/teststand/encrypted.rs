@@ -27,7 +27,7 @@ pub async fn release(theatre: &Theatre) -> Result<String> {
         let report = load.end().await;
         outcome?;
         report.is_clean(&["v0", "v1"])?;
-        let (requests, mixed) = stand.evidence("v1").await?;
+        let (requests, mixed) = stand.evidence(theatre, "v1").await?;
         stand.close(theatre).await?;
         Ok(format!("status says: 0 of {requests} requests over https failed, both versions answered for {mixed} ms"))
     };
@@ -58,9 +58,7 @@ async fn listen(theatre: &Theatre, host: &str, before: &str) -> Result<()> {
     });
     set(&mut platform, &["spec", "gateway", "inside"], inside);
     for object in [secret, platform] {
-        let file = scratch.path().join("object.json");
-        fs::write(&file, object.to_string()).context("cannot write an object")?;
-        theatre.kubectl(&["apply", "--server-side", "--filename", &file.display().to_string()]).await?;
+        theatre.apply(object.to_string()).await?;
     }
     let mut listeners: Vec<Value> = serde_json::from_str(before).context("the Gateway has no listeners")?;
     listeners.push(json!({

@@ -1,13 +1,14 @@
 //! Releases of what no gateway leads to: the Service under the component's own name leads from one colour to the other, for
 //! whoever asks it from inside of the cluster.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Stand, Theatre};
+
 const USER: &str = include_str!("inside.py");
 const POD: &str = "a-user";
 /// The user ends by itself after so many seconds.
@@ -57,10 +58,7 @@ fn declare(application: &mut Value, component: &str, field: &str, value: Value) 
 impl Stand {
     /// A pod that counts as a worker to every policy, and that no release replaces.
     async fn user_comes(&self, theatre: &Theatre) -> Result<()> {
-        let pod = self.user(&theatre.stage.images.gnuhealth.by_digest());
-        let scratch = tempfile::NamedTempFile::new().context("no scratch file")?;
-        fs::write(scratch.path(), pod.to_string()).context("cannot write the pod")?;
-        theatre.kubectl(&["apply", "--filename", &scratch.path().display().to_string()]).await?;
+        theatre.apply(self.user(&theatre.stage.images.gnuhealth.by_digest()).to_string()).await?;
         let asks = async || {
             Ok(theatre.kubectl(&["-n", &self.hospital.namespace, "logs", POD]).await?.contains("asking").then_some(()))
         };

@@ -11,9 +11,9 @@ mod socket;
 pub mod webhooks;
 mod workers;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::events::v1::Event;
 use kube::{Api, api::ListParams, core::DynamicObject};
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ pub async fn releases(theatre: &Theatre) -> Result<String> {
         outcome?;
         report.is_clean(&[old, new]).with_context(|| format!("release of {new}"))?;
         sent += report.sent;
-        probed.push(stand.evidence(new).await?);
+        probed.push(stand.evidence(theatre, new).await?);
         mixed.push(report.mixed(old, new));
     }
     let workers = background.end(count)?;
@@ -238,7 +238,7 @@ impl Stand {
     }
 
     /// What status says of the last release: requests, and milliseconds with both versions.
-    async fn evidence(&self, version: &str) -> Result<(i64, i64)> {
+    async fn evidence(&self, theatre: &Theatre, version: &str) -> Result<(i64, i64)> {
         let last = |tenant: &DynamicObject, field: &str| {
             tenant.data.pointer("/status/release/history/0").and_then(|last| last.pointer(field).cloned())
         };
@@ -249,23 +249,20 @@ impl Stand {
         ensure!(last(&tenant, "/release/version").is_some_and(|of| of == version), "the last release is not {version}");
         let [requests, failed, old, new, mixed] = ["requests", "failed", "old", "new", "mixedMilliseconds"].map(number);
         ensure!(failed == Some(0) && old > Some(0) && new > Some(0), "{version}: {:?}", last(&tenant, "/evidence"));
-        self.is_told("ReleaseWatched", &format!("while version {version} came in, 0 of")).await?;
+        self.is_told(theatre, "ReleaseWatched", &format!("while version {version} came in, 0 of")).await?;
         requests.zip(mixed).context("the evidence has no numbers")
     }
 
     /// Waits for an event of the hospital.
-    async fn is_told(&self, reason: &str, words: &str) -> Result<()> {
+    async fn is_told(&self, theatre: &Theatre, reason: &str, words: &str) -> Result<()> {
         let about = format!("reason={reason},regarding.name={}", self.hospital.name);
         let (events, about) = (Api::<Event>::all(self.hospital.client.clone()), ListParams::default().fields(&about));
-        let until = Instant::now() + MOMENT * 5;
-        loop {
+        let what = format!("an event {reason} says {words:?}");
+        let told = async || {
             let notes: Vec<_> = events.list(&about).await?.items.into_iter().filter_map(|event| event.note).collect();
-            if notes.iter().any(|note| note.contains(words)) {
-                return Ok(());
-            }
-            ensure!(Instant::now() < until, "no event {reason} says {words:?}: {notes:?}");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+            if notes.iter().any(|note| note.contains(words)) { Ok(Some(())) } else { bail!("{notes:?}") }
+        };
+        theatre.eventually(&what, MOMENT * 5, told).await.map(drop)
     }
 
     /// The release is taken back, for one of these reasons; the condition's message.
