@@ -342,14 +342,21 @@ const BLUE: &str = "200 OK\r\nhis-colour: blue";
 const GREEN: &str = "200 OK\r\nhis-colour: green";
 const DOWN: &str = "503 Service Unavailable\r\nhis-colour: green";
 
-/// What the prober reports of these answers.
-fn probe(answers: Vec<&'static str>) -> (Output, serde_json::Value) {
+/// What the prober, and the alarm beside it, report of these answers; and for how long the prober went on after the alarm.
+fn probe(answers: Vec<&'static str>) -> (Output, [serde_json::Value; 2], Duration) {
     let (port, _) = gatekeeper(answers.leak());
     let check = serde_json::json!({
         "host": "127.0.0.1", "port": port, "authority": "st-elsewhere.example.org", "timeoutSeconds": 5,
         "ask": {"http": {"path": "/ready"}},
     });
-    let report = tempfile::NamedTempFile::new().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let [report, news, alarm] = ["report", "news", "alarm"].map(|file| directory.path().join(file));
+    let [report_at, news_at, alarm_at] = [&report, &news, &alarm].map(|file| file.display().to_string());
+    let beside = thread::spawn(move || {
+        let output = agent(&["alarm", "--news", &news_at, "--report", &alarm_at, "--seconds", "20"]);
+        assert!(output.status.success(), "{}", complaint(&output));
+        Instant::now()
+    });
     let output = agent(&[
         "prober",
         "--check",
@@ -361,31 +368,48 @@ fn probe(answers: Vec<&'static str>) -> (Output, serde_json::Value) {
         "--quiet-seconds",
         "1",
         "--seconds",
-        "8",
+        "12",
+        "--news",
+        news.to_str().unwrap(),
         "--report",
-        report.path().to_str().unwrap(),
+        &report_at,
     ]);
-    let said = fs::read(report.path()).unwrap();
-    (output, serde_json::from_slice(&said).unwrap())
+    let ended = Instant::now();
+    let alarmed = beside.join().unwrap();
+    let said = [report, alarm].map(|file| serde_json::from_slice(&fs::read(file).unwrap()).unwrap());
+    (output, said, ended.saturating_duration_since(alarmed))
 }
 
 #[test]
 fn a_prober_reports_who_answered_and_ends_when_the_new_copy_has_answered_alone() {
     let started = Instant::now();
-    let (output, seen) = probe([vec![BLUE; 30], vec![GREEN]].concat());
+    let (output, [seen, news], _) = probe([vec![BLUE; 30], vec![GREEN]].concat());
     assert!(output.status.success(), "{}", complaint(&output));
-    assert!(started.elapsed() < Duration::from_secs(7), "it ended by its last resort");
+    assert!(started.elapsed() < Duration::from_secs(11), "it ended by its last resort");
+    assert_eq!(seen, news, "nothing was told before the end");
     assert_eq!((&seen["failed"], &seen["breached"]), (&0.into(), &false.into()), "{seen}");
     assert_eq!(seen["old"], 30, "{seen}");
     assert!(seen["new"].as_i64().unwrap() >= 20, "{seen}");
 }
 
 #[test]
-fn a_prober_reports_a_breach_at_once_and_nothing_of_the_answers() {
-    let (output, seen) = probe([vec![BLUE; 30], vec![DOWN]].concat());
+fn a_prober_tells_of_a_breach_at_once_and_goes_on_until_all_is_well_again() {
+    let (output, [seen, news], went_on) = probe([vec![BLUE; 30], vec![DOWN; 60], vec![BLUE]].concat());
     assert!(output.status.success(), "{}", complaint(&output));
-    assert_eq!(seen["breached"], true, "{seen}");
-    assert!(!format!("{output:?}{seen}").contains("patient"));
+    assert_eq!((&news["breached"], &news["recoveredMilliseconds"]), (&true.into(), &serde_json::Value::Null), "{news}");
+    assert!(went_on > Duration::from_secs(3), "it went on for {went_on:?}");
+    assert_eq!((&seen["breached"], &seen["failed"]), (&true.into(), &60.into()), "{seen}");
+    assert!(seen["recoveredMilliseconds"].as_i64().is_some_and(|ms| ms > 0), "{seen}");
+    assert!(!format!("{output:?}{seen}{news}").contains("patient"));
+}
+
+#[test]
+fn an_alarm_that_nobody_rings_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |file: &str| directory.path().join(file).display().to_string();
+    let output = agent(&["alarm", "--news", &at("news"), "--report", &at("report"), "--seconds", "1"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaint(&output).contains("there are no news in"), "{}", complaint(&output));
 }
 
 #[test]

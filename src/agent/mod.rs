@@ -3,6 +3,7 @@
 //! Guarantees: it holds no Kubernetes token; as a sidecar it talks to nobody but its own pod, otherwise only to whom it is told; it
 //! never prints the value of a secret or the body of an answer. Every failure is one line on standard error and exit code 1.
 
+mod alarm;
 pub mod ask;
 #[cfg(test)]
 mod certified;
@@ -41,6 +42,8 @@ enum Command {
     Gate(gate::Gate),
     /// Ask as users do while they are led to other pods, and report what was seen.
     Prober(prober::Prober),
+    /// Say what the prober has found as soon as it is known.
+    Alarm(alarm::Alarm),
     /// Let the hospital's components call listed servers over HTTPS, and no others.
     Egress(egress::Egress),
 }
@@ -67,6 +70,8 @@ enum Error {
     #[error(transparent)]
     Prober(#[from] prober::Failure),
     #[error(transparent)]
+    Alarm(#[from] alarm::Failure),
+    #[error(transparent)]
     Egress(#[from] egress::Failure),
 }
 
@@ -89,6 +94,7 @@ fn run(command: &Command) -> Result<(), Error> {
         Command::Probe(Probe::Network(network)) => network.run()?,
         Command::Gate(gate) => gate.run()?,
         Command::Prober(prober) => prober.run()?,
+        Command::Alarm(alarm) => alarm.run()?,
         Command::Egress(egress) => egress.run()?,
     }
     Ok(())

@@ -1,14 +1,15 @@
 //! Asks as users do, through the front door, while they are led from one version to another.
 //!
-//! Guarantees: a bounded number of requests at a steady pace, and no more than a few at a time; ends by itself. What it
-//! reports are numbers: nothing of an answer but its colour is kept.
+//! Guarantees: a bounded number of requests at a steady pace, and no more than a few at a time; ends by itself. That requests
+//! fail is told at once, and it goes on until the old pods answer again. What it reports are numbers: nothing of an answer but
+//! its colour is kept.
 
 mod tally;
 
 use std::{
     fs,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -20,6 +21,7 @@ use tokio::{
 };
 
 use super::{
+    alarm,
     ask::ask,
     gate::parse,
     trust::{self, Trust},
@@ -51,6 +53,9 @@ pub struct Prober {
     /// Seconds after which it ends in any case.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
+    /// Where it leaves word as soon as requests fail, and otherwise at its end.
+    #[arg(long, default_value = alarm::NEWS)]
+    news: PathBuf,
     /// Where the report is written.
     #[arg(long, default_value = "/dev/termination-log")]
     report: PathBuf,
@@ -84,39 +89,57 @@ impl Prober {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let trust = self.authorities.as_deref().map_or(Ok(Trust::default()), Trust::in_authorities)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Start)?;
-        let evidence = runtime.block_on(self.watch(&trust)).evidence(self.interval_milliseconds);
-        // Numbers always have a JSON form.
-        let report = serde_json::to_string(&evidence).unwrap_or_default();
+        let tally = runtime.block_on(self.watch(&trust))?;
+        let report = self.words(&tally);
         // Nobody is left to tell if standard output is closed.
         let _ = writeln!(io::stdout(), "{report}");
-        fs::write(&self.report, report).map_err(|source| Failure::WriteReport { path: self.report.clone(), source })
+        if !tally.breached() {
+            written(&self.news, alarm::tell(&self.news, &report))?;
+        }
+        written(&self.report, fs::write(&self.report, report))
     }
 
-    async fn watch(&self, trust: &Trust) -> Tally {
+    fn words(&self, tally: &Tally) -> String {
+        // Numbers always have a JSON form.
+        serde_json::to_string(&tally.evidence(self.interval_milliseconds)).unwrap_or_default()
+    }
+
+    async fn watch(&self, trust: &Trust) -> Result<Tally, Failure> {
         let (started, checks) = (Instant::now(), self.checks.iter().cloned().map(Arc::new).collect::<Vec<_>>());
         let mut ticks = tokio::time::interval(Duration::from_millis(self.interval_milliseconds));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let (mut turn, mut under_way, mut tally) = (checks.iter().cycle(), JoinSet::new(), Tally::new(self.to));
+        let (mut turn, mut under_way) = (checks.iter().enumerate().cycle(), JoinSet::new());
+        let mut tally = Tally::new(self.to, checks.len());
         while started.elapsed().as_secs() < self.seconds && !tally.knows(millis(started), self.quiet_seconds * 1000) {
             tokio::select! {
-                _ = ticks.tick() => if under_way.len() < AT_ONCE && let Some(check) = turn.next() {
-                    under_way.spawn(one(Arc::clone(check), trust.clone(), started));
+                _ = ticks.tick() => if under_way.len() < AT_ONCE && let Some((place, check)) = turn.next() {
+                    under_way.spawn(one(place, Arc::clone(check), trust.clone(), started));
                 },
-                Some(Ok(sample)) = under_way.join_next() => tally.add(sample),
+                Some(Ok(sample)) = under_way.join_next() => {
+                    let known = tally.breached();
+                    tally.add(sample);
+                    if tally.breached() && !known {
+                        written(&self.news, alarm::tell(&self.news, &self.words(&tally)))?;
+                    }
+                }
             }
         }
         // Each has its own deadline.
         while let Some(ended) = under_way.join_next().await {
             ended.into_iter().for_each(|sample| tally.add(sample));
         }
-        tally
+        Ok(tally)
     }
 }
 
-async fn one(check: Arc<Check>, trust: Trust, started: Instant) -> Sample {
+fn written(path: &Path, done: io::Result<()>) -> Result<(), Failure> {
+    done.map_err(|source| Failure::WriteReport { path: path.to_owned(), source })
+}
+
+async fn one(place: usize, check: Arc<Check>, trust: Trust, started: Instant) -> Sample {
     let sent = millis(started);
     let answer = ask(&check, &trust).await;
-    Sample { sent, colour: answer.map(|answer| answer.colour).map_err(drop) }
+    Sample { sent, check: place, colour: answer.map(|answer| answer.colour).map_err(drop) }
 }
 
 fn millis(since: Instant) -> u64 {

@@ -13,8 +13,8 @@ use super::{
 use crate::{api::v1alpha1::Resources, names};
 
 /// Limits of a container of our own agent.
-const CPU_LIMIT: &str = "500m";
-const MEMORY: &str = "64Mi";
+const MILLICORES: i32 = 500;
+const MEBIBYTES: i32 = 64;
 
 /// No retry, no second pod; ends after so many seconds, and is kept for so many after that.
 pub fn job(pod: Pod<'_>, name: &str, seconds: i64, kept_seconds: i32) -> Job {
@@ -48,8 +48,8 @@ pub fn agent(name: &str, image: &str, command: &[&str], args: Vec<String>) -> K8
         command: program.map(|word| (*word).to_owned()).collect(),
         args,
         resources: Resources {
-            cpu_limit: Some(CPU_LIMIT.to_owned()),
-            memory: Some(MEMORY.to_owned()),
+            cpu_limit: Some(format!("{MILLICORES}m")),
+            memory: Some(format!("{MEBIBYTES}Mi")),
             ..Resources::default()
         },
         ..Container::default()
@@ -57,7 +57,8 @@ pub fn agent(name: &str, image: &str, command: &[&str], args: Vec<String>) -> K8
     container.build()
 }
 
-/// What that many Jobs of our own agent need of a quota.
-pub fn agents(pods: i32) -> Demand {
-    Demand { cpu: CPU_LIMIT.to_owned(), memory: MEMORY.to_owned(), pods }
+/// What a pod with that many containers of our own agent needs of a quota.
+pub fn agents(containers: i32) -> Demand {
+    let (cpu, memory) = (MILLICORES.saturating_mul(containers), MEBIBYTES.saturating_mul(containers));
+    Demand { cpu: format!("{cpu}m"), memory: format!("{memory}Mi"), pods: 1 }
 }

@@ -53,6 +53,8 @@ pub struct Pod<'a> {
     pub init: Vec<K8sContainer>,
     /// The container.
     pub main: K8sContainer,
+    /// Containers beside it.
+    pub beside: Vec<K8sContainer>,
     /// Volumes; one named [`SCRATCH`] takes the place of the default.
     pub volumes: Vec<Volume>,
     /// Seconds that it may take to end.
@@ -109,7 +111,7 @@ impl Pod<'_> {
             topology_spread_constraints: long_running.then(|| spread(&selector)),
             affinity: long_running.then(|| apart(&selector)),
             init_containers: (!self.init.is_empty()).then_some(self.init),
-            containers: vec![with_disk_for(self.main, &volumes)],
+            containers: std::iter::once(self.main).chain(self.beside).map(|one| with_disk_for(one, &volumes)).collect(),
             volumes: Some(volumes),
             ..PodSpec::default()
         }

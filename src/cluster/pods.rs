@@ -22,13 +22,13 @@ const LONGEST_REPORT: usize = 4096;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Sight {
     problems: Vec<Problem>,
-    report: Option<Report>,
+    reports: Vec<Report>,
 }
 
 impl Sight {
     /// Of a pod that is there.
     pub(super) fn of(pod: &Pod) -> Self {
-        Self { problems: problems(pod), report: report(pod) }
+        Self { problems: problems(pod), reports: reports(pod) }
     }
 }
 
@@ -73,18 +73,24 @@ impl Sights {
 
     /// What a tenant's agents report.
     pub(super) fn reports(&self, tenant: &str) -> Vec<Report> {
-        self.0.get(tenant).into_iter().flatten().filter_map(|(_, sight)| sight.report.clone()).collect()
+        self.0.get(tenant).into_iter().flatten().flat_map(|(_, sight)| sight.reports.clone()).collect()
     }
 }
 
-/// What an agent reports at its end: the termination message of a Job's pod that is marked to report.
-fn report(pod: &Pod) -> Option<Report> {
-    pod.metadata.labels.as_ref()?.get(names::REPORTS)?;
-    let job = pod.metadata.owner_references.iter().flatten().find(|owner| owner.kind == "Job")?;
-    let ended = pod.status.as_ref()?.container_statuses.as_ref()?.first()?.state.as_ref()?.terminated.as_ref()?;
+/// What agents report at their end: the termination messages of a Job's pod that is marked to report.
+fn reports(pod: &Pod) -> Vec<Report> {
+    let marked = pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(names::REPORTS));
+    let mut owners = pod.metadata.owner_references.iter().flatten();
+    let Some(job) = owners.find(|owner| marked && owner.kind == "Job") else { return Vec::new() };
+    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    statuses.filter_map(|status| report(&job.name, status)).collect()
+}
+
+fn report(job: &str, status: &ContainerStatus) -> Option<Report> {
+    let ended = status.state.as_ref()?.terminated.as_ref()?;
     let text = ended.message.clone().filter(|text| text.len() <= LONGEST_REPORT)?;
     let at = DateTime::from_timestamp(ended.finished_at.as_ref()?.0.as_second(), 0)?;
-    Some(Report { job: job.name.clone(), ended: at, text })
+    Some(Report { job: job.to_owned(), container: status.name.clone(), ended: at, text })
 }
 
 /// The tenant that a pod belongs to. A label outside the tenant's own namespace proves nothing.
@@ -262,9 +268,19 @@ mod tests {
 
     #[test]
     fn an_agent_of_a_job_reports_at_its_end() {
-        let said = report(&agent(|_| {})).unwrap();
-        assert_eq!((said.job.as_str(), said.text.as_str()), ("asks", "{\"a\":1}"));
+        let said = reports(&agent(|_| {})).pop().unwrap();
+        assert_eq!((said.job.as_str(), said.container.as_str(), said.text.as_str()), ("asks", "asks", "{\"a\":1}"));
         assert_eq!(said.ended.to_rfc3339(), "2030-01-31T18:00:00+00:00");
+    }
+
+    #[test]
+    fn one_container_reports_while_another_goes_on() {
+        let pod = agent(|pod| {
+            let mut running = pod["status"]["containerStatuses"][0].clone();
+            (running["name"], running["state"]) = (json!("goes-on"), json!({"running": {}}));
+            pod["status"]["containerStatuses"].as_array_mut().unwrap().push(running);
+        });
+        assert_eq!(reports(&pod).iter().map(|report| report.container.as_str()).collect::<Vec<_>>(), ["asks"]);
     }
 
     #[test]
@@ -278,7 +294,7 @@ mod tests {
             },
         ];
         for change in changes {
-            assert_eq!(report(&agent(change)), None);
+            assert_eq!(reports(&agent(change)), []);
         }
     }
 

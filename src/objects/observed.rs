@@ -30,6 +30,8 @@ pub struct Problem {
 pub struct Report {
     /// Name of the Job that it ran for.
     pub job: String,
+    /// Name of its container.
+    pub container: String,
     /// When it ended.
     pub ended: DateTime<Utc>,
     /// JSON, as its program wrote it.
@@ -110,9 +112,10 @@ impl Observed {
         kind.crd.is_none_or(|crd| self.crds.contains(crd))
     }
 
-    /// The last report of a Job.
-    pub fn report_of(&self, job: &str) -> Option<&Report> {
-        self.reports.iter().filter(|report| report.job == job).max_by_key(|report| report.ended)
+    /// The last report of a container of a Job.
+    pub fn report_of(&self, job: &str, container: &str) -> Option<&Report> {
+        let its = self.reports.iter().filter(|report| report.job == job && report.container == container);
+        its.max_by_key(|report| report.ended)
     }
 
     /// First problem of a component, for its condition's message.

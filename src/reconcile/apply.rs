@@ -32,18 +32,20 @@ pub enum Reached {
 
 /// Writes everything that differs. What the API server answers becomes part of what was observed.
 ///
-/// An object that is refused does not keep others from being repaired; only workload waits while an object that guards it
-/// is refused. Any other failure ends the pass.
+/// An object that is refused does not keep others from being repaired. Only workload waits while an object that guards it
+/// is refused, and a Job while anything of its capability is: it runs once, and its time would pass without its files. Any
+/// other failure ends the pass.
 pub async fn write(pass: &Pass, known: bool, observed: &mut Observed, ctx: &Context) -> Result<Reached, Error> {
     // No status was ever written, so no pass has ever ended; what is taken over is not new.
     let first = pass.tenant.status.observed_generation.is_none() && pass.tenant.spec.adopt.is_none();
     let mut refused: Option<Error> = None;
-    let mut unguarded = false;
+    let (mut unguarded, mut incomplete) = (false, BTreeSet::new());
     for wanted in &pass.desired {
         if !known && ![kind::NAMESPACE, kind::ROLE_BINDING].contains(&wanted.at().kind) {
             return refused.map_or(Ok(Reached::Door), Err);
         }
-        if !observed.serves(wanted.at().kind) || (unguarded && !guards(wanted)) {
+        let runs_once = wanted.at().kind == kind::JOB && incomplete.contains(&wanted.capability());
+        if !observed.serves(wanted.at().kind) || (unguarded && !guards(wanted)) || runs_once {
             continue;
         }
         match one(wanted, first, observed, ctx).await {
@@ -61,6 +63,7 @@ pub async fn write(pass: &Pass, known: bool, observed: &mut Observed, ctx: &Cont
             }
             Err(error) if error.concerns_one_object() => {
                 unguarded |= guards(wanted);
+                incomplete.insert(wanted.capability());
                 // What may pass by itself decides how soon the next pass comes.
                 let sooner = refused.as_ref().is_none_or(|first| first.class() != ErrorClass::Transient);
                 if refused.is_none() || (sooner && error.class() == ErrorClass::Transient) {

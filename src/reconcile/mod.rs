@@ -197,8 +197,11 @@ async fn watched(resource: &HospitalTenant, status: &HospitalTenantStatus, ctx: 
     let Some(evidence) = last.evidence.as_ref().filter(|_| !known) else { return Ok(()) };
     ctx.metrics.release_watched(evidence);
     let (version, ReleaseEvidence { requests, failed, mixed_milliseconds, .. }) = (&last.release.version, evidence);
+    let recovered = evidence.recovered_milliseconds;
+    let recovered = recovered.map(|ms| format!("; all was well again {ms} ms after too many had failed"));
     let note = format!(
-        "while version {version} came in, {failed} of {requests} requests through the front door failed, and both versions answered for {mixed_milliseconds} ms"
+        "while version {version} came in, {failed} of {requests} requests through the front door failed, and both versions answered for {mixed_milliseconds} ms{}",
+        recovered.unwrap_or_default()
     );
     Ok(ctx.writer.event(resource, *failed == 0, "ReleaseWatched", &note).await?)
 }

@@ -236,6 +236,7 @@ fn report(desired: &Desired, now: DateTime<Utc>) -> Option<Report> {
     let text = serde_json::to_string(&network::proof::report_of_enforced()).ok()?;
     (component == network::PROBE && desired.at().kind == kind::JOB).then(|| Report {
         job: desired.at().name.clone(),
+        container: network::PROBE.to_owned(),
         ended: now,
         text,
     })

@@ -80,7 +80,13 @@ pub fn apply(desired: &[Desired], observed: &mut Observed, jobs: Jobs, now: Date
 fn reports(desired: &[Desired], now: DateTime<Utc>) -> Vec<Report> {
     let jobs = desired.iter().filter(|one| one.at().kind == kind::JOB && one.at().name.starts_with("network-probe-"));
     let text = json!({"refused": 7, "opened": [], "unreached": []}).to_string();
-    jobs.map(|job| Report { job: job.at().name.clone(), ended: now, text: text.clone() }).collect()
+    jobs.map(|job| Report {
+        job: job.at().name.clone(),
+        container: "network-probe".to_owned(),
+        ended: now,
+        text: text.clone(),
+    })
+    .collect()
 }
 
 fn live(at: &Ref, body: Value, jobs: Jobs) -> Value {

@@ -65,7 +65,7 @@ pub struct Seen {
     /// Pods that do not start.
     #[serde(default)]
     pub problems: Vec<SeenProblem>,
-    /// What agents report: Job, and JSON.
+    /// What agents report: `JOB/CONTAINER`, and JSON.
     #[serde(default)]
     pub reports: BTreeMap<String, Value>,
     /// What happened before: versions that were asked for one after the other, and what became of them.
@@ -309,10 +309,11 @@ pub fn label<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
     object.labels().get(key).map(String::as_str)
 }
 
-fn report((job, said): (&String, &Value)) -> Report {
+fn report((of, said): (&String, &Value)) -> Report {
+    let (job, container) = of.split_once('/').unwrap();
     // The agent writes JSON, other programs write lines.
     let text = said.as_str().map_or_else(|| said.to_string(), ToOwned::to_owned);
-    Report { job: job.clone(), ended: now(), text }
+    Report { job: job.to_owned(), container: container.to_owned(), ended: now(), text }
 }
 
 fn problem(seen: &SeenProblem) -> Problem {

@@ -150,7 +150,7 @@ mod tests {
             bill["components"].as_array().unwrap().iter().map(|c| (text(c, "name"), text(c, "version"))).collect();
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let answer = crate::shell::command(cargo)
-            .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+            .args(["metadata", "--format-version", "1", "--locked"])
             .dir(crate::paths::repo_root().unwrap())
             .output()
             .unwrap();

@@ -79,7 +79,7 @@ pub struct Channel {
 /// A Gateway and the pods behind it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(cel, validation = Rule::new("!has(self.inside) || (has(self.public) && self.public.scheme == 'http') != has(self.inside.authorities)").message("inside needs authorities where users come over https, and has none where they come over http: write the certificate of the authority that certifies the listener").field_path(".inside"))]
+#[x_kube(cel, validation = Rule::new("!has(self.inside) || has(self.inside.authorities) == (!(has(self.public) && self.public.scheme == 'http') || (has(self.inside.listeners) && self.inside.listeners.exists(l, l.scheme == 'https')))").message("inside needs authorities where users come over https, and has none where they come over http alone: write the certificate of the authority that certifies the listener").field_path(".inside"))]
 pub struct PlatformGateway {
     /// Name of the Gateway.
     #[schemars(length(min = 1, max = 253))]
@@ -133,6 +133,25 @@ pub struct InsideAddress {
     #[schemars(length(max = 32768))]
     #[x_kube(validation = Rule::new("self.contains('-----BEGIN CERTIFICATE-----') && !self.contains('PRIVATE KEY')").message("authorities must be PEM certificates, and no private key may be among them"))]
     pub authorities: Option<String>,
+    /// Further listeners through which users come to the hospitals. Releases are watched through all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub listeners: Vec<InsideListener>,
+}
+
+/// A further listener of the Gateway, as pods reach it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel, validation = Rule::new("self.scheme in ['http', 'https']").message("scheme must be http or https").field_path(".scheme"))]
+pub struct InsideListener {
+    /// `https` or `http`.
+    pub scheme: String,
+    /// Port of the Gateway's Service that leads to it.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// Port of the Gateway's pods behind it.
+    #[schemars(range(min = 1, max = 65535))]
+    pub pod_port: i32,
 }
 
 /// How the Gateway is seen from outside.

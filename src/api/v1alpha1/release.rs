@@ -331,6 +331,10 @@ pub struct ReleaseEvidence {
     /// So many failed in a row of time that the release had to be taken back.
     #[serde(default)]
     pub breached: bool,
+    /// Milliseconds from then until the pods that served before answered everything again. Absent: nothing was taken back for
+    /// this reason, or it was not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered_milliseconds: Option<i64>,
 }
 
 /// How a release ended.

@@ -169,6 +169,7 @@ fn instance(input: Input<'_>, database: &Database, spec: &EmbeddedDatabase, imag
         version: None,
         init: Vec::new(),
         main: container(database, spec, image).build(),
+        beside: Vec::new(),
         volumes: volumes(database),
         termination_seconds: SHUTDOWN_SECONDS,
         restart_policy: "Always",

@@ -27,7 +27,7 @@ pub enum Plan {
     /// Nothing serves yet: a route would lead to errors, or to an application that is not initialised.
     Waits,
     /// On the Gateway.
-    Routed(PlatformGateway, Vec<Rule>),
+    Routed(Box<PlatformGateway>, Vec<Rule>),
 }
 
 impl Capability for Edge {
@@ -63,7 +63,7 @@ impl Capability for Edge {
         }
         // That the Gateway API is missing is told at once, not only when the route is due.
         let due = shown.is_some() || !input.observed.serves(kind::HTTP_ROUTE);
-        Ok(if due { Plan::Routed(gateway, rules) } else { Plan::Waits })
+        Ok(if due { Plan::Routed(Box::new(gateway), rules) } else { Plan::Waits })
     }
 
     fn render(plan: &Plan, input: Input<'_>, _: &Contributions) -> Vec<Desired> {

@@ -153,7 +153,7 @@ pub fn trial(input: Input<'_>, of: &str) -> Trial {
     let tenant = input.tenant;
     let before = tenant.status.network.proof.as_ref().filter(|proof| proof.of == of);
     let job = format!("{PROBE}-{}", digest(&(of, before.map(|proof| &proof.at))));
-    let report = input.observed.report_of(&job).and_then(|report| {
+    let report = input.observed.report_of(&job, PROBE).and_then(|report| {
         let Report { refused, opened, unreached } = serde_json::from_str(&report.text).ok()?;
         Some(NetworkProof { of: of.to_owned(), at: report.ended.to_rfc3339(), refused, opened, unreached })
     });
@@ -210,6 +210,7 @@ impl Trial {
             version: None,
             init: Vec::new(),
             main: agent(PROBE, &tenant.settings.agent_image, &["probe", "network"], args),
+            beside: Vec::new(),
             volumes: Vec::new(),
             termination_seconds: 1,
             restart_policy: "Never",

@@ -1,10 +1,12 @@
 //! Jobs of our own agent that ask: the gate asks the new pods before users do, the prober asks as a user does while these
 //! are led to other pods.
 
+use std::collections::BTreeSet;
+
 use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
-    check::{Check, inside},
+    check::{Check, inside, listeners},
     container::Contents,
     workload::Errand,
 };
@@ -20,6 +22,9 @@ use crate::{
 pub const GATE: &str = "gate";
 /// Component of the Job that asks through the front door.
 pub const PROBER: &str = "prober";
+/// Container beside the prober's that ends, and so reports, as soon as requests fail: the prober itself goes on asking until
+/// the old pods answer again.
+pub const ALARM: &str = "alarm";
 /// Most seconds that the checks may take together.
 const GATE_SECONDS: i64 = 300;
 /// Most seconds of a prober's life: the gate, a Gateway that follows slowly, and a while after.
@@ -64,7 +69,10 @@ pub fn prober(tenant: &Tenant, name: &str, rollout: &Rollout, checks: &[Check]) 
     ];
     let authorities = inside(tenant).and_then(|(_, inside)| Some(("--authorities", inside.authorities.clone()?)));
     let own = own.into_iter().chain(authorities).flat_map(|(flag, value)| [flag.to_owned(), value]);
-    let contents = contents(PROBER, &rollout.release.agent, own.chain(words(checks)).collect());
+    let image = &rollout.release.agent;
+    let mut contents = contents(PROBER, image, own.chain(words(checks)).collect());
+    let patience = ["--seconds".to_owned(), (PROBER_SECONDS - 30).to_string()];
+    contents.beside.push(agent(ALARM, image, &[ALARM], patience.into()));
     Errand { name, component: PROBER, contents, seconds: PROBER_SECONDS, reports: true, harmless: false }.job(tenant)
 }
 
@@ -75,7 +83,7 @@ fn words(checks: &[Check]) -> Vec<String> {
 }
 
 fn contents(command: &str, image: &str, args: Vec<String>) -> Contents {
-    Contents { init: Vec::new(), main: agent(command, image, &[command], args), volumes: Vec::new() }
+    Contents { main: agent(command, image, &[command], args), ..Contents::default() }
 }
 
 /// While new pods are asked, and no longer, somebody else than the Gateway may reach them.
@@ -93,10 +101,13 @@ pub fn contribute_prober(tenant: &Tenant, shared: &mut Contributions) {
     let Some((gateway, inside)) = inside(tenant) else { return };
     shared.identity(PROBER);
     shared.resolution(tenant, PROBER);
-    let to = Peer::Elsewhere {
-        name: "gateway",
-        namespace: gateway.pods_namespace.clone(),
-        labels: gateway.pod_labels.clone(),
-    };
-    shared.flow(Peer::component(PROBER), to, inside.pod_port, "a release is watched through the front door");
+    let ports: BTreeSet<i32> = listeners(gateway, inside).map(|listener| listener.pod_port).collect();
+    for port in ports {
+        let to = Peer::Elsewhere {
+            name: "gateway",
+            namespace: gateway.pods_namespace.clone(),
+            labels: gateway.pod_labels.clone(),
+        };
+        shared.flow(Peer::component(PROBER), to, port, "a release is watched through the front door");
+    }
 }

@@ -84,28 +84,53 @@ fn asked(part: &Part) -> impl Iterator<Item = (&String, Ask, u64)> {
     })
 }
 
-/// Questions through the front door, one for each component that users are led to: the kubelet's, where its path is public,
-/// otherwise whether the public path answers at all. None where the platform does not say how pods reach the front door.
+/// Questions through every listener of the front door, one for each component that users are led to: the kubelet's, where its
+/// path is public, otherwise whether the public path answers at all. None where the platform does not say how pods reach the front door.
 pub fn front_door(tenant: &Tenant, candidate: &Candidate) -> Vec<Check> {
     let Some((gateway, inside)) = inside(tenant) else { return Vec::new() };
-    let check = |part: &Part| {
+    let question = |part: &Part| {
         let component = &part.component;
         let of_kubelet = asked(part).find(|(port, ask, _)| {
             let route = path(ask).and_then(|path| leads_to(tenant, path));
             route.is_some_and(|(leads, route)| leads.name == component.name && route.port == **port)
         });
         let public = component.routes.first().map(|route| (Ask::Reach { path: route.path.clone() }, 3));
-        let (ask, timeout_seconds) = of_kubelet.map(|(_, ask, seconds)| (ask, seconds)).or(public)?;
-        Some(Check {
-            host: format!("{}.{}.svc", inside.service, gateway.pods_namespace),
-            port: u16::try_from(inside.port).ok()?,
-            authority: tenant.spec.host.clone(),
-            tls: gateway.is_https(),
-            ask,
-            timeout_seconds,
+        of_kubelet.map(|(_, ask, seconds)| (ask, seconds)).or(public)
+    };
+    let through = |(ask, timeout_seconds): (Ask, u64)| {
+        listeners(gateway, inside).filter_map(move |listener| {
+            Some(Check {
+                host: format!("{}.{}.svc", inside.service, gateway.pods_namespace),
+                port: u16::try_from(listener.port).ok()?,
+                authority: tenant.spec.host.clone(),
+                tls: listener.tls,
+                ask: ask.clone(),
+                timeout_seconds,
+            })
         })
     };
-    candidate.atomic().filter_map(check).collect()
+    candidate.atomic().filter_map(question).flat_map(through).collect()
+}
+
+/// A listener of the Gateway, as pods reach it.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener {
+    /// Port of the Service.
+    port: i32,
+    /// Port of the pods.
+    pub pod_port: i32,
+    tls: bool,
+}
+
+/// Every listener through which users come.
+pub fn listeners(gateway: &PlatformGateway, inside: &InsideAddress) -> impl Iterator<Item = Listener> {
+    let first = Listener { port: inside.port, pod_port: inside.pod_port, tls: gateway.is_https() };
+    let further = inside.listeners.iter().map(|listener| Listener {
+        port: listener.port,
+        pod_port: listener.pod_port,
+        tls: listener.scheme == "https",
+    });
+    std::iter::once(first).chain(further)
 }
 
 /// The platform's Gateway, and how pods reach it.

@@ -28,12 +28,14 @@ const FILES: &str = "/his/files";
 const BIN: &str = "/his/bin";
 
 /// Everything of a pod that follows from its program.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Contents {
     /// Containers that run first.
     pub init: Vec<K8sContainer>,
     /// The program's container.
     pub main: K8sContainer,
+    /// Containers beside it.
+    pub beside: Vec<K8sContainer>,
     /// Volumes.
     pub volumes: Vec<Volume>,
 }
@@ -78,6 +80,7 @@ pub fn contents(agent_image: &str, program: &Program) -> Contents {
     Contents {
         init: prepare.then(|| agent(agent_image, program, needs_agent)).into_iter().collect(),
         main: main.build(),
+        beside: Vec::new(),
         volumes: volumes(program, needs_agent),
     }
 }

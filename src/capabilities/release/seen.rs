@@ -71,7 +71,10 @@ pub fn seen(plan: &Plan, input: Input<'_>) -> Seen {
         traffic: traffic(input, state),
         background: background(input, coming, Needed::Least),
         watch: watch(plan, input),
-        last: state.history.first().and_then(|last| Some((last.number, evidence(input, &asking::prober_of(last))?))),
+        last: state
+            .history
+            .first()
+            .and_then(|last| Some((last.number, reported(input, &asking::prober_of(last), asking::PROBER)?))),
         deadline: deadline(tenant),
         soak: soak(tenant),
     }
@@ -80,7 +83,7 @@ pub fn seen(plan: &Plan, input: Input<'_>) -> Seen {
 /// The last lines of the step that has failed, if it may tell them.
 fn told(plan: &Plan, input: Input<'_>) -> Option<String> {
     let ((Contract::Failed(wanted), _) | (_, Gate::Failed(wanted))) = (&plan.contract, &plan.gate) else { return None };
-    let report = input.observed.report_of(&wanted.job)?;
+    let report = input.observed.report_of(&wanted.job, wanted.kind.name())?;
     Some(format!("; its last lines: {}", last_words(&report.text, LONGEST_WORDS)))
 }
 
@@ -189,8 +192,10 @@ fn check(plan: &Plan, input: Input<'_>) -> Check {
 fn watch(plan: &Plan, input: Input<'_>) -> Watch {
     let Some(prober) = &plan.prober else { return Watch::Nobody };
     let Some(job) = input.observed.get(kind::JOB, &input.tenant.namespace, prober) else { return Watch::Coming };
+    let alarm = reported(input, prober, asking::ALARM);
     match history::result(job) {
-        Some(_) => Watch::Ended(evidence(input, prober)),
+        _ if alarm.is_some() => Watch::Ended(alarm),
+        Some(_) => Watch::Ended(None),
         None if number(job, "/status/ready") > 0 => Watch::Asking,
         None => Watch::Coming,
     }
@@ -207,9 +212,9 @@ pub fn is_routed(input: Input<'_>) -> bool {
     input.observed.get(kind::HTTP_ROUTE, &input.tenant.namespace, route::ROUTE).is_some() && has_routes(input.tenant)
 }
 
-/// What a prober has reported.
-fn evidence(input: Input<'_>, prober: &str) -> Option<ReleaseEvidence> {
-    serde_json::from_str(&input.observed.report_of(prober)?.text).ok()
+/// What a prober has reported, at its end or when requests began to fail.
+fn reported(input: Input<'_>, prober: &str, container: &str) -> Option<ReleaseEvidence> {
+    serde_json::from_str(&input.observed.report_of(prober, container)?.text).ok()
 }
 
 /// The colour that everybody leads users to: all Services, and the route where there is one.
@@ -254,8 +259,8 @@ fn shortage(plan: &Plan, input: Input<'_>) -> Option<String> {
     let quota = input.observed.get(kind::RESOURCE_QUOTA, &input.tenant.namespace, QUOTA)?;
     let pods = |part| autoscale::of_colour(plan, input, part, machine::idle_colour(&plan.state));
     let set = plan.wanted.atomic().map(|part| super::demand(&part.program, pods(part)));
-    let askers = i32::from(plan.check.is_some()) + i32::from(plan.prober.is_some());
-    let demands: Vec<Demand> = set.chain([job::agents(askers)]).collect();
+    let askers = plan.check.iter().map(|_| job::agents(1)).chain(plan.prober.iter().map(|_| job::agents(2)));
+    let demands: Vec<Demand> = set.chain(askers).collect();
     let sum = |each: fn(&Demand) -> i64| {
         demands.iter().map(|demand| each(demand).saturating_mul(i64::from(demand.pods))).fold(0, i64::saturating_add)
     };

@@ -53,6 +53,7 @@ fn deployment(tenant: &Tenant) -> Object {
         version: None,
         init: Vec::new(),
         main: container(tenant),
+        beside: Vec::new(),
         volumes: Vec::new(),
         termination_seconds: TERMINATION_SECONDS,
         restart_policy: "Always",

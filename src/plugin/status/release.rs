@@ -61,7 +61,9 @@ fn took(record: &ReleaseRecord) -> String {
 
 /// Of how many, as the prober saw them.
 fn failed(record: &ReleaseRecord) -> String {
-    record.evidence.as_ref().map_or_else(|| "not watched".to_owned(), |e| format!("{} of {}", e.failed, e.requests))
+    let Some(evidence) = &record.evidence else { return "not watched".to_owned() };
+    let back = evidence.recovered_milliseconds.map(|ms| format!(", well again {ms} ms after the alarm"));
+    format!("{} of {}{}", evidence.failed, evidence.requests, back.unwrap_or_default())
 }
 
 /// How long both answered.

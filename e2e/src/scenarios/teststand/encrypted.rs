@@ -55,6 +55,7 @@ async fn listen(theatre: &Theatre, host: &str, before: &str) -> Result<()> {
     set(&mut platform, &["spec", "gateway", "public"], json!({"scheme": "https", "port": 443}));
     let inside = json!({
         "service": "hospitals", "port": 443, "podPort": POD_PORT, "authorities": read(&authority.certificate())?,
+        "listeners": [{"scheme": "http", "port": 80, "podPort": 10080}],
     });
     set(&mut platform, &["spec", "gateway", "inside"], inside);
     for object in [secret, platform] {

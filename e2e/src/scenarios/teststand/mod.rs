@@ -137,6 +137,7 @@ pub async fn failures_under_users(theatre: &Theatre) -> Result<String> {
         let load = Load::start(&stand.door, MOST);
         tokio::time::sleep(MOMENT).await;
         load.end().await.is_clean(&["good"]).with_context(|| format!("after {version}"))?;
+        told.extend(stand.way_back(version).await?);
     }
     stand.close(theatre).await?;
     Ok(told.join("; "))
@@ -251,6 +252,25 @@ impl Stand {
         ensure!(failed == Some(0) && old > Some(0) && new > Some(0), "{version}: {:?}", last(&tenant, "/evidence"));
         self.is_told(theatre, "ReleaseWatched", &format!("while version {version} came in, 0 of")).await?;
         requests.zip(mixed).context("the evidence has no numbers")
+    }
+
+    /// What status says of the way back from a release that has failed under users.
+    async fn way_back(&self, version: &str) -> Result<Option<String>> {
+        let last = |tenant: &DynamicObject, field: &str| {
+            let history = tenant.data.pointer("/status/release/history").and_then(Value::as_array)?;
+            let record =
+                history.iter().find(|record| record.pointer("/release/version").is_some_and(|of| of == version))?;
+            record.pointer(&format!("/evidence/{field}")).cloned()
+        };
+        let known = |tenant: &DynamicObject| last(tenant, "requests").is_some();
+        let tenant = self.hospital.until(&format!("what users met after {version}"), PATIENCE, known).await?;
+        if last(&tenant, "breached") != Some(Value::Bool(true)) {
+            return Ok(None);
+        }
+        let recovered = last(&tenant, "recoveredMilliseconds").and_then(|ms| ms.as_i64());
+        let recovered = recovered.with_context(|| format!("{version}: status does not say when all was well again"))?;
+        ensure!(recovered < i64::try_from(BACK_WITHIN.as_millis())?, "{version}: all was well after {recovered} ms");
+        Ok(Some(format!("{version}: status says, well again {recovered} ms after too many had failed")))
     }
 
     /// Waits for an event of the hospital.
