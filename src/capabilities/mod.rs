@@ -140,6 +140,8 @@ pub struct Contributions {
     pub identities: BTreeSet<Identity>,
     /// Rendered by isolation.
     pub demands: Vec<Demand>,
+    /// Rendered by isolation: Jobs of ours, each of which runs once at a time.
+    pub errands: Vec<Demand>,
 }
 
 impl Contributions {

@@ -1,4 +1,5 @@
-//! How much a hospital may use, unless its spec says otherwise: three times what it asks for, so that a surge fits.
+//! How much a hospital may use, unless its spec says otherwise: three times what it asks for, so that a surge fits, and room for
+//! the operator's own Jobs.
 
 use crate::capabilities::Demand;
 
@@ -15,20 +16,20 @@ pub struct Total {
     pub pods: i64,
 }
 
-/// Adds up and multiplies by the surge factor.
-pub fn total(demands: &[Demand]) -> Total {
-    let sum = demands.iter().fold(Total::default(), |sum, demand| {
-        let pods = i64::from(demand.pods);
-        Total {
-            cpu: sum.cpu.saturating_add(pods.saturating_mul(millicores(&demand.cpu))),
-            memory: sum.memory.saturating_add(pods.saturating_mul(mebibytes(&demand.memory))),
-            pods: sum.pods.saturating_add(pods),
+/// Adds up, with room for a surge of what may be there twice, and none for errands.
+pub fn total(demands: &[Demand], errands: &[Demand]) -> Total {
+    let sum = demands.iter().fold(Total::default(), |sum, demand| sum.and(demand, SURGE));
+    errands.iter().fold(sum, |sum, errand| sum.and(errand, 1))
+}
+
+impl Total {
+    fn and(self, demand: &Demand, times: i64) -> Self {
+        let pods = i64::from(demand.pods).saturating_mul(times);
+        Self {
+            cpu: self.cpu.saturating_add(pods.saturating_mul(millicores(&demand.cpu))),
+            memory: self.memory.saturating_add(pods.saturating_mul(mebibytes(&demand.memory))),
+            pods: self.pods.saturating_add(pods),
         }
-    });
-    Total {
-        cpu: sum.cpu.saturating_mul(SURGE),
-        memory: sum.memory.saturating_mul(SURGE),
-        pods: sum.pods.saturating_mul(SURGE),
     }
 }
 
@@ -61,6 +62,7 @@ fn decimal_thousandths(text: &str) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capabilities::job;
 
     #[test]
     fn quantities_are_read_as_kubernetes_reads_them() {
@@ -76,12 +78,13 @@ mod tests {
         assert_eq!([mebibytes("99999999999999999Gi"), mebibytes("999999999999999999999Mi")], [i64::MAX, i64::MAX]);
         assert_eq!(millicores("9223372036854775807"), i64::MAX);
         let huge = Demand { cpu: "9223372036854775807".to_owned(), memory: "9999999999999999Gi".to_owned(), pods: 100 };
-        assert_eq!(total(&[huge.clone(), huge]), Total { cpu: i64::MAX, memory: i64::MAX, pods: 600 });
+        assert_eq!(total(&[huge.clone(), huge], &[]), Total { cpu: i64::MAX, memory: i64::MAX, pods: 600 });
     }
 
     #[test]
     fn a_surge_of_every_component_fits_into_the_quota() {
         let web = Demand { cpu: "1".to_owned(), memory: "512Mi".to_owned(), pods: 2 };
-        assert_eq!(total(&[web]), Total { cpu: 6000, memory: 3072, pods: 6 });
+        assert_eq!(total(std::slice::from_ref(&web), &[]), Total { cpu: 6000, memory: 3072, pods: 6 });
+        assert_eq!(total(&[web], &[job::agents(2)]), Total { cpu: 7000, memory: 3200, pods: 7 });
     }
 }

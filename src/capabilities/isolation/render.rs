@@ -73,7 +73,7 @@ pub fn role_binding(tenant: &Tenant) -> Object {
 }
 
 pub fn quota(tenant: &Tenant, shared: &Contributions) -> Object {
-    let Total { cpu, memory, pods } = quota::total(&shared.demands);
+    let Total { cpu, memory, pods } = quota::total(&shared.demands, &shared.errands);
     let asked = tenant.spec.isolation.as_ref().and_then(|isolation| isolation.quota.clone());
     let (cpu, memory, pods) = match asked {
         Some(quota) => (quota.cpu, quota.memory, quota.pods.to_string()),

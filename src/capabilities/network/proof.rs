@@ -15,7 +15,7 @@ use crate::{
     api::v1alpha1::{NetworkGap, NetworkProof, NetworkStatus},
     capabilities::{
         Capability, Contributions, Input,
-        job::{agent, job},
+        job::{agent, agents, job},
         network::Network,
         pod::Pod,
         release, webhooks,
@@ -193,6 +193,7 @@ pub fn due(status: &NetworkStatus, now: DateTime<Utc>) -> Option<DateTime<Utc>> 
 pub fn contribute(tenant: &Tenant, shared: &mut Contributions) {
     shared.identity(PROBE);
     shared.resolution(tenant, PROBE);
+    shared.errands.push(agents(1));
 }
 
 impl Trial {

@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     api::v1alpha1::{ReleaseIdentity, ReleaseRecord, Rollout},
-    capabilities::{Contributions, Peer, job::agent},
+    capabilities::{
+        Contributions, Demand, Peer,
+        job::{self, agent},
+    },
     names,
     objects::{Object, digest},
     tenant::Tenant,
@@ -84,6 +87,16 @@ fn words(checks: &[Check]) -> Vec<String> {
 
 fn contents(command: &str, image: &str, args: Vec<String>) -> Contents {
     Contents { main: agent(command, image, &[command], args), ..Contents::default() }
+}
+
+/// What the pod of the gate needs of a quota.
+pub fn gates() -> Demand {
+    job::agents(1)
+}
+
+/// What the pod of the prober needs of a quota.
+pub fn probers() -> Demand {
+    job::agents(2)
 }
 
 /// While new pods are asked, and no longer, somebody else than the Gateway may reach them.

@@ -268,6 +268,9 @@ fn contribute_askers(
     shared: &mut Contributions,
 ) {
     let tenant = input.tenant;
+    // Whether they run or not: the quota does not come and go with them.
+    shared.errands.push(asking::gates());
+    shared.errands.extend(check::inside(tenant).map(|_| asking::probers()));
     if matches!(step_of(state), Some(ReleaseStep::Surge | ReleaseStep::Gate)) {
         let ports = |part: &Part| part.component.ports.iter().map(|port| port.port).collect::<Vec<_>>();
         let all =

@@ -19,7 +19,7 @@ use crate::{
     capabilities::{
         Demand, Input,
         isolation::{QUOTA, mebibytes, millicores},
-        job, route,
+        route,
         serving::{self, Needed},
     },
     conditions::Proof,
@@ -259,7 +259,7 @@ fn shortage(plan: &Plan, input: Input<'_>) -> Option<String> {
     let quota = input.observed.get(kind::RESOURCE_QUOTA, &input.tenant.namespace, QUOTA)?;
     let pods = |part| autoscale::of_colour(plan, input, part, machine::idle_colour(&plan.state));
     let set = plan.wanted.atomic().map(|part| super::demand(&part.program, pods(part)));
-    let askers = plan.check.iter().map(|_| job::agents(1)).chain(plan.prober.iter().map(|_| job::agents(2)));
+    let askers = plan.check.iter().map(|_| asking::gates()).chain(plan.prober.iter().map(|_| asking::probers()));
     let demands: Vec<Demand> = set.chain(askers).collect();
     let sum = |each: fn(&Demand) -> i64| {
         demands.iter().map(|demand| each(demand).saturating_mul(i64::from(demand.pods))).fold(0, i64::saturating_add)
