@@ -1,7 +1,7 @@
 //! Whatever goes wrong between the operator and the API server, hospitals become what they had to, and nothing else happens.
 //!
 //! A proxy that speaks TLS to both sides breaks requests on purpose and keeps a trace of all. Many plans run at once, each on a
-//! hospital of its own. `HIS_PLAN=<id>` runs one plan alone; `HIS_FULL=1` runs every plan instead of a sample.
+//! hospital of its own. `HIS_PLAN=<id>` runs one plan alone; `HIS_FULL=1` runs thousands of plans instead of hundreds.
 
 #![allow(
     clippy::unwrap_used,

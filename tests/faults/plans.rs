@@ -18,12 +18,14 @@ use super::{
 const LANES: usize = 48;
 /// Hospitals that are deleted while they are made.
 const DELETED: usize = 12;
+/// So many rounds of them, one after the other, in full mode: more than 3,000 plans.
+const ROUNDS_IN_FULL: usize = 10;
 /// In which a settled hospital must cost nothing.
 const WINDOW: Duration = Duration::from_secs(30);
 /// Below what one unanswered request of somebody else would cost a hospital that had to wait for it.
 const WORST: Duration = Duration::from_secs(9);
 
-/// Whether everything is tried, instead of a sample.
+/// Whether thousands of plans are tried, instead of hundreds.
 fn is_full() -> bool {
     std::env::var_os("HIS_FULL").is_some()
 }
@@ -69,11 +71,12 @@ fn whatever_goes_wrong_at_whichever_write_the_hospital_becomes_what_it_had_to() 
 fn rounds(world: &'static World, references: &References) -> Vec<Vec<Lane>> {
     let mut plans: BTreeMap<Operation, Vec<Plan>> = BTreeMap::new();
     let mut deleted = Vec::new();
+    let times = if is_full() { ROUNDS_IN_FULL } else { 1 };
     for (operation, reference) in references {
         let (ending, living): (Vec<Plan>, Vec<Plan>) =
             product(*operation, reference.writes).into_iter().partition(|plan| plan.fault == Fault::Deleted);
-        plans.insert(*operation, if is_full() { living } else { sample(living, LANES) });
-        deleted.extend(if is_full() { ending } else { sample(ending, DELETED) });
+        plans.insert(*operation, sample(living, LANES * times));
+        deleted.extend(sample(ending, DELETED * times));
     }
     let most = plans.values().map(Vec::len).max().unwrap_or_default();
     let mut rounds: Vec<Vec<Lane>> = Vec::new();
