@@ -76,7 +76,7 @@ fn every_application_database_and_stage_is_among_them() {
     let shipped = support::files(&support::root().join("manifests/applications"), "yaml");
     for application in shipped.iter().map(|path| support::stem(path)) {
         for database in ["embedded", "cloudnativepg", "external"] {
-            for stage in ["new", "serving", "migrating"] {
+            for stage in ["new", "serving", "migrating", "releasing"] {
                 let name = format!("{application}-{database}-{stage}");
                 assert!(names.contains(&name), "{name} is missing");
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use his_operator::{
     api::v1alpha1::{
         Autoscaling, CloudNativePgDatabase, Component, DatabaseSpec, EmbeddedDatabase, EnvVar, ExternalDatabase,
-        HospitalApplication, HospitalPlatform, HospitalTenant, PlatformNodes, Replicas, WebhooksDependency,
-        WebhooksSpec,
+        HospitalApplication, HospitalPlatform, HospitalTenant, InsideAddress, InsideListener, PlatformNodes, Replicas,
+        WebhooksDependency, WebhooksSpec,
     },
     names,
     objects::{Desired, Observed, Ref, kind},
@@ -62,10 +62,12 @@ fn external() -> DatabaseSpec {
 }
 
 /// New: nothing is there yet. Serving: every lifecycle job has succeeded. Migrating: the next version was asked for.
+/// Releasing: both versions are there, the new one is asked, and so is the front door.
 fn stages(name: &str, database: &str, spec: &DatabaseSpec) -> Vec<Set> {
     let fixture = |file: &str| root().join("tests/cases/fixtures").join(file);
     let mut platform: HospitalPlatform = patched(&fixture("platform.yaml"), None, name);
     platform.spec.nodes = Some(PlatformNodes { user_namespaces: Some(true) });
+    platform.spec.gateway.as_mut().unwrap().inside = Some(inside());
     let shipped = root().join(format!("manifests/applications/{name}.yaml"));
     let mut application: HospitalApplication = patched(&shipped, None, name);
     let mut next = application.spec.versions[0].clone();
@@ -96,14 +98,32 @@ fn stages(name: &str, database: &str, spec: &DatabaseSpec) -> Vec<Set> {
     let mut untried = serving.clone();
     untried.status.as_mut().unwrap().network.proof = None;
     let serves = set("serving", &untried, &observed);
+    let is_trial = |object| is_job(object, "network-probe-");
     assert!(serves.objects.iter().any(is_trial), "no trial of the network is rendered");
     let mut upgrade = serving;
     upgrade.spec.application.version = Some(next.version);
-    vec![new, serves, set("migrating", &upgrade, &observed)]
+    let migrating = set("migrating", &upgrade, &observed);
+    let releasing = settle(&upgrade, &mut observed, Jobs::Asking).unwrap();
+    let releases = set("releasing", &releasing, &without_jobs(&observed));
+    for asks in ["gate-", "prober-"] {
+        assert!(releases.objects.iter().any(|object| is_job(object, asks)), "no {asks} is rendered");
+    }
+    vec![new, serves, migrating, releases]
 }
 
-fn is_trial(object: &Value) -> bool {
-    object["kind"] == "Job" && object["metadata"]["name"].as_str().unwrap().starts_with("network-probe-")
+fn is_job(object: &Value, prefix: &str) -> bool {
+    object["kind"] == "Job" && object["metadata"]["name"].as_str().unwrap().starts_with(prefix)
+}
+
+/// How pods reach the front door, through two listeners.
+fn inside() -> InsideAddress {
+    InsideAddress {
+        service: "envoy".to_owned(),
+        port: 443,
+        pod_port: 10443,
+        authorities: Some("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".to_owned()),
+        listeners: vec![InsideListener { scheme: "http".to_owned(), port: 80, pod_port: 10080 }],
+    }
 }
 
 /// Every component may call servers outside, so that the gate is among everything.
