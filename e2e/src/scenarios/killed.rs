@@ -6,15 +6,16 @@ use std::{
     time::Duration,
 };
 
-use super::{OPERATOR, Theatre};
+use anyhow::{Context, Result, bail};
+
+use super::{OPERATOR, Theatre, children as kinds};
 use crate::demo::{
     hospital::Hospital,
     resources::{apply, tenants},
 };
-use anyhow::{Context, Result, bail};
 
-/// Kinds that a hospital consists of. Not its Jobs: one that was upgraded has more of them.
-const CHILDREN: &str = "deployments,statefulsets,services,networkpolicies,poddisruptionbudgets,serviceaccounts,resourcequotas,limitranges,httproutes,rolebindings,secrets,persistentvolumeclaims";
+/// A hospital that was upgraded has more of these.
+const OF_VERSIONS: [&str; 2] = ["configmaps", "jobs"];
 /// The next leader waits for the old lease first.
 const TAKE_OVER: Duration = Duration::from_secs(120);
 /// Leaders that are killed while one hospital comes up: the lease of each has to end first, which takes its time.
@@ -68,7 +69,8 @@ async fn next_leader(theatre: &Theatre, before: &str) -> Result<String> {
 /// Number of children by kind.
 async fn children(theatre: &Theatre, hospital: &Hospital) -> Result<BTreeMap<String, usize>> {
     let label = format!("his-operator.io/tenant={}", hospital.name);
-    let list = theatre.kubectl(&["-n", &hospital.namespace, "get", CHILDREN, "-l", &label, "-o", "name"]).await?;
+    let list =
+        theatre.kubectl(&["-n", &hospital.namespace, "get", &kinds(&OF_VERSIONS), "-l", &label, "-o", "name"]).await?;
     let mut count = BTreeMap::new();
     for child in list.lines() {
         let (kind, _) = child.split_once('/').context("kubectl named no kind")?;

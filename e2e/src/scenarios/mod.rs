@@ -32,6 +32,31 @@ use crate::{
 /// The operator, as the API server calls it.
 const OPERATOR: &str = "system:serviceaccount:his-operator-system:his-operator";
 
+/// Kinds that a hospital consists of where nobody runs database operators of others.
+const CHILDREN: [&str; 15] = [
+    "configmaps",
+    "deployments",
+    "horizontalpodautoscalers",
+    "httproutes",
+    "jobs",
+    "limitranges",
+    "networkpolicies",
+    "persistentvolumeclaims",
+    "poddisruptionbudgets",
+    "resourcequotas",
+    "rolebindings",
+    "secrets",
+    "serviceaccounts",
+    "services",
+    "statefulsets",
+];
+
+/// These kinds but for some, as kubectl takes them.
+fn children(without: &[&str]) -> String {
+    let wanted = CHILDREN.into_iter().filter(|kind| !without.contains(kind));
+    wanted.collect::<Vec<_>>().join(",")
+}
+
 /// Where scenarios play.
 pub struct Theatre {
     /// The cluster with the operator.

@@ -6,12 +6,12 @@ use anyhow::{Context, Result, bail};
 use chrono::DateTime;
 use serde_json::Value;
 
-use super::{OPERATOR, Theatre};
+use super::{OPERATOR, Theatre, children};
 use crate::control_plane::AuditEvent;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Kinds of children that can be deleted without deleting data.
-const CHILDREN: &str = "deployments,statefulsets,services,configmaps,networkpolicies,poddisruptionbudgets,serviceaccounts,resourcequotas,limitranges,httproutes,rolebindings,secrets";
+/// What cannot be deleted without deleting data, and what does not come back once it has run.
+const DATA_AND_JOBS: [&str; 2] = ["persistentvolumeclaims", "jobs"];
 
 /// An admission policy keeps everybody from a hospital's NetworkPolicies but these two: somebody who has stolen the operator's
 /// identity, and the controller that empties namespaces.
@@ -24,7 +24,8 @@ pub async fn deleted(theatre: &Theatre) -> Result<String> {
     let namespace = theatre.hospital.namespace.as_str();
     let label = format!("his-operator.io/tenant={}", theatre.hospital.name);
     let password = theatre.hospital.admin_password().await?;
-    let list = theatre.kubectl(&["-n", namespace, "get", CHILDREN, "-l", &label, "-o", "name"]).await?;
+    let list =
+        theatre.kubectl(&["-n", namespace, "get", &children(&DATA_AND_JOBS), "-l", &label, "-o", "name"]).await?;
     let mut times = Vec::new();
     for child in list.lines().filter(|line| !line.is_empty()) {
         let old = uid(theatre, child).await?.with_context(|| format!("{child} was not there"))?;

@@ -5,15 +5,12 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::{OPERATOR, Theatre};
+use super::{OPERATOR, Theatre, children};
 use crate::{
     demo::install,
     images::{self, ImageKind},
     paths,
 };
-
-/// Everything of a hospital, the pods that run included.
-const EVERYTHING: &str = "pods,jobs,deployments,statefulsets,services,configmaps,networkpolicies,poddisruptionbudgets,serviceaccounts,resourcequotas,limitranges,httproutes,rolebindings,secrets,persistentvolumeclaims";
 
 /// The chart's own test, an upgrade to another operator, and the rollback: each with Helm, as its users do it.
 pub async fn and_back(theatre: &Theatre) -> Result<String> {
@@ -81,7 +78,8 @@ async fn unchanged(theatre: &Theatre, before: &BTreeMap<String, String>, what: &
 async fn everything(theatre: &Theatre) -> Result<BTreeMap<String, String>> {
     let label = format!("his-operator.io/tenant={}", theatre.hospital.name);
     let namespace = theatre.hospital.namespace.as_str();
-    let list = theatre.kubectl(&["-n", namespace, "get", EVERYTHING, "-l", &label, "-o", "json"]).await?;
+    let kinds = format!("pods,{}", children(&[]));
+    let list = theatre.kubectl(&["-n", namespace, "get", &kinds, "-l", &label, "-o", "json"]).await?;
     let list: Value = serde_json::from_str(&list).context("kubectl printed no JSON")?;
     let items = list.get("items").and_then(Value::as_array).context("kubectl printed no list")?;
     // Pods of a release before this one may still be on their way out.
