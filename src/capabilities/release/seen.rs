@@ -195,7 +195,7 @@ fn watch(plan: &Plan, input: Input<'_>) -> Watch {
     let alarm = reported(input, prober, asking::ALARM);
     match history::result(job) {
         _ if alarm.is_some() => Watch::Ended(alarm),
-        Some(_) => Watch::Ended(None),
+        Some(_) => Watch::Ended(reported(input, prober, asking::PROBER)),
         None if number(job, "/status/ready") > 0 => Watch::Asking,
         None => Watch::Coming,
     }
