@@ -72,14 +72,18 @@ impl World {
     }
 
     fn kubectl(&self, arguments: &[&str]) -> String {
+        self.try_kubectl(arguments).unwrap_or_else(|complaint| panic!("kubectl {arguments:?}: {complaint}"))
+    }
+
+    fn try_kubectl(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new(ControlPlane::kubectl().unwrap())
             .args(arguments)
             .env("KUBECONFIG", self.plane.kubeconfig_path())
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
             .unwrap();
-        assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 }
 
@@ -195,13 +199,17 @@ fn crds_are_established_and_explain_themselves() {
             })
             .await;
         }
-        let explained = world.kubectl(&["explain", "hospitaltenant.spec"]);
-        assert!(
-            explained.contains("DNS name of the hospital") && explained.contains("host\t<string> -required-"),
-            "{explained}"
-        );
-        let explained = world.kubectl(&["explain", "ht.spec.database.embedded.storage"]);
-        assert!(explained.contains("Size of its volume"), "{explained}");
+        for (path, words) in [
+            ("hospitaltenant.spec", &["DNS name of the hospital", "host\t<string> -required-"][..]),
+            ("ht.spec.database.embedded.storage", &["Size of its volume"]),
+        ] {
+            // What the API server tells of its kinds follows their establishment a little later.
+            eventually("kubectl explains it", async || match world.try_kubectl(&["explain", path]) {
+                Ok(explained) => (!words.iter().all(|words| explained.contains(words))).then_some(explained),
+                Err(complaint) => Some(complaint),
+            })
+            .await;
+        }
     });
 }
 

@@ -1,15 +1,18 @@
 //! Breaks the operator on purpose, one small way at a time, and shows that a test notices.
 //!
 //! Guarantees: the checkout is only read. All mutants are built at once, each behind a switch that an environment variable
-//! turns on, so that one build serves all; a test that fails without any mutant ends the run, because it would prove nothing.
+//! turns on, so that one build serves all, and a few are tried at a time; a test that fails without any mutant ends the run,
+//! because it would prove nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
 use crate::{paths, progress, shell};
@@ -18,11 +21,13 @@ use crate::{paths, progress, shell};
 const SWITCH: &str = "HIS_MUTANT";
 /// Of the mutants that must be noticed.
 const PERCENT: usize = 95;
+/// Tests that run at the same time: most of what they do is wait.
+const AT_ONCE: usize = 3;
 /// Seconds after which a test that does not end has noticed the mutant too.
 const LONGEST: &str = "300";
 
 /// One way to break the operator, as its file says it.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Mutant {
     #[serde(skip)]
@@ -48,6 +53,7 @@ struct Mutant {
 }
 
 /// What became of one mutant.
+#[derive(Clone)]
 struct Row {
     mutant: Mutant,
     killed: bool,
@@ -64,21 +70,54 @@ pub fn run(only: Option<&str>) -> Result<()> {
     let wanted: Vec<Mutant> =
         mutants.into_iter().filter(|mutant| only.is_none_or(|only| mutant.name.contains(only))).collect();
     ensure!(!wanted.is_empty(), "no mutant has {:?} in its name", only.unwrap_or_default());
-    let programs = build(&wanted, scratch.path())?;
-    let mut rows = Vec::new();
-    for mutant in wanted {
-        let program = programs.get(&mutant.test).with_context(|| format!("no test {} was built", mutant.test))?;
-        if rows.iter().all(|row: &Row| (&row.mutant.test, &row.mutant.plan) != (&mutant.test, &mutant.plan)) {
-            let sound = execute(program, &mutant, "none", scratch.path())?;
+    let bench = Bench { programs: build(&wanted, scratch.path())?, root: scratch.path(), sound: Mutex::default() };
+    let queue = Mutex::new(wanted.into_iter());
+    let work = || -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        let next = || held(&queue).next();
+        while let Some(mutant) = next() {
+            // Nobody else begins another one after a failure.
+            rows.push(bench.judge(mutant).inspect_err(|_| held(&queue).by_ref().for_each(drop))?);
+        }
+        Ok(rows)
+    };
+    let mut rows = thread::scope(|scope| {
+        let workers: Vec<_> = std::iter::repeat_with(|| scope.spawn(work)).take(AT_ONCE).collect();
+        let ended = workers.into_iter().map(|worker| worker.join().map_err(|_| anyhow!("a worker has panicked"))?);
+        ended.collect::<Result<Vec<_>>>()
+    })?
+    .concat();
+    rows.sort_by(|a, b| a.mutant.name.cmp(&b.mutant.name));
+    finish(&rows)
+}
+
+fn held<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The built tests.
+struct Bench<'a> {
+    programs: BTreeMap<String, PathBuf>,
+    /// The copied sources.
+    root: &'a Path,
+    /// Tests and plans that were begun without any mutant.
+    sound: Mutex<BTreeSet<(String, Option<String>)>>,
+}
+
+impl Bench<'_> {
+    fn judge(&self, mutant: Mutant) -> Result<Row> {
+        let program = self.programs.get(&mutant.test).with_context(|| format!("no test {} was built", mutant.test))?;
+        let first = held(&self.sound).insert((mutant.test.clone(), mutant.plan.clone()));
+        if first {
+            let sound = execute(program, &mutant, "none", self.root)?;
             ensure!(sound, "{} {:?} fails without any mutant: it proves nothing", mutant.test, mutant.plan);
         }
         let started = Instant::now();
-        let killed = !execute(program, &mutant, &mutant.name, scratch.path())?;
+        let killed = !execute(program, &mutant, &mutant.name, self.root)?;
         let took = started.elapsed();
         println!("{:<10} {:<28} {:>6.1?}", if killed { "killed" } else { "SURVIVED" }, mutant.name, took);
-        rows.push(Row { mutant, killed, took });
+        Ok(Row { mutant, killed, took })
     }
-    finish(&rows)
 }
 
 fn finish(rows: &[Row]) -> Result<()> {
@@ -185,7 +224,7 @@ fn build(mutants: &[Mutant], root: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut build = shell::command(cargo).args(["test", "--workspace", "--no-run"]).dir(root);
     build = build.arg("--message-format=json");
-    let tests: std::collections::BTreeSet<&str> = mutants.iter().map(|mutant| mutant.test.as_str()).collect();
+    let tests: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.test.as_str()).collect();
     for test in tests {
         build = if test == "lib" { build.arg("--lib") } else { build.args(["--test", test]) };
     }
