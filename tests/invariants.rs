@@ -32,7 +32,13 @@ mod world;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use his_operator::{api::v1alpha1::Component, conditions::Proof, names, objects::Observed, reconcile::pass};
+use his_operator::{
+    api::v1alpha1::{Component, EgressFlow},
+    conditions::{Proof, READY, Reason},
+    names,
+    objects::{Desired, Observed},
+    reconcile::{pass, report},
+};
 use proptest::{
     prelude::*,
     test_runner::{Config, RngSeed},
@@ -162,6 +168,47 @@ fn isolation_is_claimed_only_for_the_policies_that_were_tried() {
             live.metadata.annotations.as_mut().unwrap().insert(names::DESIRED.to_owned(), "other".to_owned());
             without.objects.insert(at.clone(), Arc::new(live));
             assert!(!claimed(&without), "with another {at}");
+        }
+        // Everything is written as an edit wants it, and the trial was of what was there before.
+        let mut edited = tenant.clone();
+        let component = hospital.application.spec.components[0].name.clone();
+        let cidrs = vec!["192.0.2.77/32".to_owned()];
+        let flow =
+            EgressFlow { component, cidrs, port: 443, reason: "where invoices go".to_owned(), ..EgressFlow::default() };
+        edited.spec.network.get_or_insert_default().egress.push(flow);
+        let pass = pass::plan(&inputs(edited), &observed).unwrap();
+        for desired in &pass.desired {
+            if let (Desired::Apply(object), "NetworkPolicy") = (desired, desired.at().kind.kind) {
+                let live = serde_json::from_value(object.body.clone()).unwrap();
+                observed.objects.insert(object.at.clone(), Arc::new(live));
+            }
+        }
+        let verdicts = pass.assess(&observed);
+        let found = verdicts.iter().find(|(condition, _)| *condition == "NetworkIsolated").unwrap();
+        assert_eq!((found.1.proof, found.1.reason), (Proof::Unknown, Reason::NotTried));
+    }
+}
+
+/// Whatever is missing, or is not as the spec has it: as long as it is not written, nobody says Ready.
+#[test]
+fn ready_is_not_claimed_while_anything_is_not_as_it_must_be() {
+    for hospital in [Hospital::shipped("gnu-health"), Hospital::fixture()] {
+        let mut observed = hospital.observed();
+        let tenant = settle(&hospital.tenant, &mut observed, Jobs::Succeeded).unwrap();
+        let ready = |observed: &Observed| {
+            let Ok(pass) = pass::plan(&inputs(tenant.clone()), observed) else { return false };
+            let status = report::planned(&tenant, &pass, observed, None, None);
+            status.conditions.iter().any(|condition| condition.type_ == READY && condition.status == "True")
+        };
+        assert!(ready(&observed));
+        let pass = pass::plan(&inputs(tenant.clone()), &observed).unwrap();
+        for desired in pass.desired.iter().filter(|desired| matches!(desired, Desired::Apply(_))) {
+            let mut other = observed.clone();
+            let mut live = other.objects.remove(desired.at()).unwrap().as_ref().clone();
+            assert!(!ready(&other), "without {}", desired.at());
+            live.metadata.annotations.as_mut().unwrap().insert(names::DESIRED.to_owned(), "other".to_owned());
+            other.objects.insert(desired.at().clone(), Arc::new(live));
+            assert!(!ready(&other), "with another {}", desired.at());
         }
     }
 }

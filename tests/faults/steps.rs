@@ -44,7 +44,12 @@ impl Operation {
             }
             Self::Scale => json!({ "components": [{ "name": "web", "replicas": 3 }] }),
             Self::Rotate => json!({ "credentials": { "rotations": { "session_key": 2 } } }),
-            Self::Pause => json!({ "parameters": { "language": "nl" } }),
+            // What a release brings, and what needs none: neither may be made during a pause.
+            Self::Pause => {
+                let flow =
+                    json!({ "component": "web", "cidrs": ["192.0.2.77/32"], "port": 443, "reason": "a registry" });
+                json!({ "parameters": { "language": "nl" }, "network": { "egress": [flow] } })
+            }
             Self::Upgrade => json!({ "application": { "version": "2.0.0" } }),
             Self::Create | Self::Resume | Self::Delete | Self::Recreate => json!({}),
         }
