@@ -157,6 +157,10 @@ reasons! {
     NetworkOpen => "Have the network plug-in enforce NetworkPolicies, or install one that does. Until then the hospital is not isolated.",
     /// Whether policies are enforced was not tried, or too long ago, or in a way that proves nothing.
     NotTried => "Wait: a Job named network-probe tries it once the hospital runs, and every hour. If it lasts, look at that Job's pod.",
+    /// The name of a server outside leads to an address that is not allowed.
+    HostRefused => "Correct the name in the field named in the message, or have its owner correct where it leads; addresses that are meant belong in cidrs.",
+    /// The name of a server outside leads nowhere, or nobody could be asked.
+    HostUnresolved => "Check the name in the field named in the message, and that the operator's pods reach the cluster's DNS. It is asked for again every minute.",
     /// Switched off by the spec until a given time.
     SwitchedOff => "Nothing, if intended. It comes back on by itself at the time in the message.",
     /// The tenant is paused until a given time.

@@ -31,8 +31,8 @@ use crate::{
     cluster::{Caches, Candidate, Connections, Election, Fence, Writer},
     error::{Error as ReconcileError, ErrorClass},
     metrics::Metrics,
-    ports::{Clock, Entropy, SystemClock, SystemEntropy, jitter},
-    reconcile::{self, Context},
+    ports::{Clock, Entropy, Resolver, SystemClock, SystemEntropy, SystemResolver, jitter},
+    reconcile::{self, Context, Lookups},
     serve::Health,
     settings::Settings,
 };
@@ -71,6 +71,8 @@ pub struct Operator {
     pub clock: Arc<dyn Clock>,
     /// Source of key material.
     pub entropy: Arc<dyn Entropy>,
+    /// Who knows where names lead.
+    pub resolver: Arc<dyn Resolver>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Told when this replica is ready.
@@ -96,6 +98,7 @@ impl Operator {
             candidate: None,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            resolver: Arc::new(SystemResolver),
             metrics: Arc::default(),
             health: watch::Sender::default(),
         }
@@ -157,6 +160,7 @@ impl Operator {
             caches: caches.clone(),
             writer,
             clock: Arc::clone(&self.clock),
+            lookups: Lookups::new(Arc::clone(&self.resolver)),
             settings: self.settings.clone(),
             metrics: Arc::clone(&self.metrics),
         });

@@ -169,11 +169,15 @@ fn traffic_is_closed_unless_a_value_opens_it_and_an_empty_list_opens_nothing() {
     let spec = |values: &[&str]| of_kind(&render(CHART, "x", values), "NetworkPolicy")["spec"].clone();
     let closed = spec(&["networkPolicy.metricsFrom=[]"]);
     assert_eq!(closed["ingress"], Value::Array(Vec::new()));
-    assert_eq!(closed["egress"].as_array().unwrap().len(), 1);
+    let resolver = &closed["egress"][1];
+    assert_eq!((&resolver["ports"][0]["protocol"], &resolver["ports"][1]["port"]), (&"UDP".into(), &53.into()));
+    assert_eq!(resolver["to"][0]["podSelector"]["matchLabels"]["k8s-app"], "kube-dns");
+    assert_eq!(closed["egress"].as_array().unwrap().len(), 2);
     let open = spec(&[
         "networkPolicy.metricsFrom=[{\"podSelector\":{}}]",
         "networkPolicy.apiServerCidrs=[\"192.0.2.10/32\"]",
         "networkPolicy.apiServerPorts=[6443]",
+        "networkPolicy.dns.namespace=\"\"",
         "networkPolicy.extraEgress=[{\"to\":[{\"podSelector\":{}}]}]",
     ]);
     assert_eq!(open["ingress"][0]["ports"][0]["port"], 8080);

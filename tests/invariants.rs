@@ -33,7 +33,7 @@ mod world;
 use std::{collections::BTreeSet, sync::Arc};
 
 use his_operator::{
-    api::v1alpha1::{Component, EgressFlow},
+    api::v1alpha1::{Component, EgressFlow, HospitalTenant},
     conditions::{Proof, READY, Reason},
     names,
     objects::{Desired, Observed},
@@ -170,23 +170,49 @@ fn isolation_is_claimed_only_for_the_policies_that_were_tried() {
             assert!(!claimed(&without), "with another {at}");
         }
         // Everything is written as an edit wants it, and the trial was of what was there before.
-        let mut edited = tenant.clone();
-        let component = hospital.application.spec.components[0].name.clone();
         let cidrs = vec!["192.0.2.77/32".to_owned()];
-        let flow =
-            EgressFlow { component, cidrs, port: 443, reason: "where invoices go".to_owned(), ..EgressFlow::default() };
-        edited.spec.network.get_or_insert_default().egress.push(flow);
-        let pass = pass::plan(&inputs(edited), &observed).unwrap();
-        for desired in &pass.desired {
-            if let (Desired::Apply(object), "NetworkPolicy") = (desired, desired.at().kind.kind) {
-                let live = serde_json::from_value(object.body.clone()).unwrap();
-                observed.objects.insert(object.at.clone(), Arc::new(live));
-            }
-        }
-        let verdicts = pass.assess(&observed);
-        let found = verdicts.iter().find(|(condition, _)| *condition == "NetworkIsolated").unwrap();
-        assert_eq!((found.1.proof, found.1.reason), (Proof::Unknown, Reason::NotTried));
+        let edited = with_flow(&hospital, &tenant, EgressFlow { cidrs, ..EgressFlow::default() });
+        assert_eq!(isolated_once_written(&edited, &observed), (Proof::Unknown, Reason::NotTried));
     }
+}
+
+/// Names lead elsewhere all the time, and no trial depends on where.
+#[test]
+fn isolation_stays_proved_while_names_lead_elsewhere() {
+    let hospital = Hospital::fixture();
+    let hosts = vec!["results.example.org".to_owned()];
+    let tenant = with_flow(&hospital, &hospital.tenant, EgressFlow { hosts, ..EgressFlow::default() });
+    let mut observed = hospital.observed();
+    let tenant = settle(&tenant, &mut observed, Jobs::Succeeded).unwrap();
+    let (proved, refused) = ((Proof::Proved, Reason::Proved), (Proof::Failed, Reason::HostRefused));
+    for (leads_to, expected) in [("9.9.9.9", proved), ("10.0.0.1", refused)] {
+        let now = support::leads_to([leads_to.parse().unwrap()]);
+        observed.resolved.insert("results.example.org".to_owned(), now);
+        assert_eq!(isolated_once_written(&tenant, &observed), expected, "{leads_to}");
+    }
+}
+
+fn with_flow(hospital: &Hospital, tenant: &HospitalTenant, flow: EgressFlow) -> HospitalTenant {
+    let component = hospital.application.spec.components[0].name.clone();
+    let flow = EgressFlow { component, port: 443, reason: "where invoices go".to_owned(), ..flow };
+    let mut edited = tenant.clone();
+    edited.spec.network.get_or_insert_default().egress.push(flow);
+    edited
+}
+
+/// What is said of the network as soon as its policies are what the hospital wants.
+fn isolated_once_written(tenant: &HospitalTenant, observed: &Observed) -> (Proof, Reason) {
+    let pass = pass::plan(&inputs(tenant.clone()), observed).unwrap();
+    let mut observed = observed.clone();
+    for desired in &pass.desired {
+        if let (Desired::Apply(object), "NetworkPolicy") = (desired, desired.at().kind.kind) {
+            let live = serde_json::from_value(object.body.clone()).unwrap();
+            observed.objects.insert(object.at.clone(), Arc::new(live));
+        }
+    }
+    let verdicts = pass.assess(&observed);
+    let found = verdicts.iter().find(|(condition, _)| *condition == "NetworkIsolated").unwrap();
+    (found.1.proof, found.1.reason)
 }
 
 /// Whatever is missing, or is not as the spec has it: as long as it is not written, nobody says Ready.

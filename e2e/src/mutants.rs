@@ -228,12 +228,13 @@ fn build(mutants: &[Mutant], root: &Path) -> Result<BTreeMap<String, PathBuf>> {
     for test in tests {
         build = if test == "lib" { build.arg("--lib") } else { build.args(["--test", test]) };
     }
-    // Dependencies are those of the checkout, so they are built once for both.
+    // Of their own: cargo tells packages apart by where they are in their workspace, so that it would take these programs for
+    // those of the checkout.
     let target = match env::var_os("CARGO_TARGET_DIR") {
         Some(target) => PathBuf::from(target),
         None => paths::repo_root()?.join("target"),
     };
-    build = build.env("CARGO_TARGET_DIR", target);
+    build = build.env("CARGO_TARGET_DIR", target.join("mutants"));
     let said = progress::step("building all mutants at once").run(|_| build.output())?;
     let mut programs = BTreeMap::new();
     for line in said.lines() {

@@ -23,7 +23,7 @@ use crate::{
     api::v1alpha1::{HospitalTenantStatus, PlatformDns},
     conditions::{Rejection, Verdict, Verdicts},
     objects::{Desired, Kind, Observed},
-    tenant::Tenant,
+    tenant::{Tenant, cidr::Cidr},
 };
 
 pub use registry::{Planned, Registered, kinds, registry};
@@ -80,6 +80,13 @@ pub enum Peer {
         first: String,
         /// Further CIDRs.
         more: BTreeSet<String>,
+    },
+    /// Servers outside of the cluster, by name.
+    Hosts {
+        /// Their DNS names.
+        names: BTreeSet<String>,
+        /// Where these lead: single addresses, never none.
+        addresses: BTreeSet<Cidr>,
     },
     /// Every public address: none that is private, local, otherwise special or the cluster's own.
     Internet,

@@ -52,7 +52,6 @@ pub struct Writer {
 /// A status that has arrived.
 #[derive(Clone, Debug)]
 struct Told {
-    digest: String,
     /// The tenant's resource version since then.
     version: u64,
     /// The status itself, until the watch has told of it.
@@ -191,15 +190,15 @@ impl Writer {
         }
     }
 
-    /// Writes the status, unless it is the same already; says whether a request was sent.
-    ///
-    /// The tenant may have been seen before the last status was written: then what was written counts, not what was seen,
-    /// or the way back to an earlier status would look like no change and never be told.
+    /// Writes the status, unless the tenant, as [`Self::with_last_status`] gives it, has the same already and it is known to
+    /// have arrived; says whether a request was sent.
     pub async fn write_status(&self, tenant: &HospitalTenant, status: &HospitalTenantStatus) -> Result<bool, Error> {
-        let (uid, digest) = (tenant.uid().unwrap_or_default(), crate::objects::digest(status));
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).get(&uid).cloned();
-        let believed = told.is_none_or(|told| told.is_some_and(|told| told.digest == digest));
-        if tenant.status.as_ref() == Some(status) && believed {
+        let uid = tenant.uid().unwrap_or_default();
+        let arrived = {
+            let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.get(&uid).is_none_or(Option::is_some)
+        };
+        if tenant.status.as_ref() == Some(status) && arrived {
             return Ok(false);
         }
         let tell = |told| self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.clone(), told);
@@ -216,11 +215,12 @@ impl Writer {
         let parameters = PatchParams::apply(names::FIELD_MANAGER).force();
         let patch = Patch::Apply(&body);
         let answer = self.send(Verb::Status, &at, api.patch_status(&at.name, &parameters, &patch)).await?;
-        tell(Some(Told { digest, version: version(&answer), unseen: Some(status.clone()) }));
+        tell(Some(Told { version: version(&answer), unseen: Some(status.clone()) }));
         Ok(true)
     }
 
-    /// The tenant with the last status that was written to it, which its watch may have yet to tell of.
+    /// The tenant with the last status that was written to it, which its watch may have yet to tell of: what was seen before
+    /// would lead a release a step back, and the way back to an earlier status would look like no change.
     pub fn with_last_status(&self, tenant: Arc<HospitalTenant>) -> Arc<HospitalTenant> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(told) = told.get_mut(&tenant.uid().unwrap_or_default()).and_then(Option::as_mut) else {

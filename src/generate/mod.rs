@@ -14,6 +14,7 @@ mod rbac;
 mod reference;
 mod sample;
 mod site;
+mod traffic;
 #[allow(clippy::disallowed_macros, reason = "what JsonSchema derives uses it")]
 mod values;
 mod yaml;

@@ -15,9 +15,6 @@ use k8s_openapi::{
             ServiceAccountTokenProjection, ServicePort, ServiceSpec, TopologySpreadConstraint, Volume, VolumeMount,
             VolumeProjection, WeightedPodAffinityTerm,
         },
-        networking::v1::{
-            IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
-        },
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
         scheduling::v1::PriorityClass,
     },
@@ -32,6 +29,7 @@ use serde_json::Value;
 use super::{
     Error,
     site::{Site, VERSION},
+    traffic::network_policy,
     values::Values,
     yaml,
 };
@@ -143,33 +141,6 @@ fn disruption_budget(site: &Site) -> PodDisruptionBudget {
         ..PodDisruptionBudgetSpec::default()
     };
     PodDisruptionBudget { metadata: metadata(site), spec: Some(spec), status: None }
-}
-
-/// Out to the API server only; in for nobody, unless told. The kubelet's probes are not subject to policies.
-fn network_policy(site: &Site, values: &Values) -> Result<Value, Error> {
-    let ports = values.network_policy.api_server_ports.iter().map(|port| NetworkPolicyPort {
-        port: Some(IntOrString::Int(*port)),
-        protocol: Some("TCP".to_owned()),
-        ..NetworkPolicyPort::default()
-    });
-    let anywhere = |cidr: &str| NetworkPolicyPeer {
-        ip_block: Some(IPBlock { cidr: cidr.to_owned(), except: None }),
-        ..NetworkPolicyPeer::default()
-    };
-    let api_server = NetworkPolicyEgressRule {
-        ports: Some(ports.collect()),
-        to: Some(vec![anywhere("0.0.0.0/0"), anywhere("::/0")]),
-    };
-    let spec = NetworkPolicySpec {
-        pod_selector: Some(selector()),
-        policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
-        ingress: Some(Vec::new()),
-        egress: Some(vec![api_server]),
-    };
-    let mut value = yaml::value("NetworkPolicy", &NetworkPolicy { metadata: metadata(site), spec: Some(spec) })?;
-    site.place(&mut value, "/spec/ingress", "include \"his-operator.ingress\" .")?;
-    site.place(&mut value, "/spec/egress", "include \"his-operator.egress\" .")?;
-    Ok(value)
 }
 
 fn deployment(site: &Site, values: &Values) -> Result<Value, Error> {

@@ -70,8 +70,23 @@ pub struct Network {
     pub api_server_ports: Vec<i32>,
     /// Peers (as in a `NetworkPolicy`) that may read the metrics on port 8080. Empty: nobody.
     pub metrics_from: Vec<BTreeMap<String, Value>>,
+    /// The cluster's resolver, which the operator asks for the names in spec.network.egress of hospitals.
+    pub dns: Dns,
     /// Further egress rules (as in a `NetworkPolicy`), for example to a collector and its name resolution.
     pub extra_egress: Vec<BTreeMap<String, Value>>,
+}
+
+/// Pods of the cluster's resolver.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Dns {
+    /// Their namespace. Empty: nobody is asked.
+    pub namespace: String,
+    /// Their labels.
+    pub pod_labels: BTreeMap<String, String>,
+    /// Port on which the pods listen, TCP and UDP.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
 }
 
 /// An object that is made if somebody wants it.
@@ -120,6 +135,11 @@ impl Default for Values {
                 api_server_cidrs: Vec::new(),
                 api_server_ports: vec![443, 6443],
                 metrics_from: Vec::new(),
+                dns: Dns {
+                    namespace: "kube-system".to_owned(),
+                    pod_labels: BTreeMap::from([("k8s-app".to_owned(), "kube-dns".to_owned())]),
+                    port: 53,
+                },
                 extra_egress: Vec::new(),
             },
             service_monitor: Monitor { enabled: false, interval: "30s".to_owned(), labels: BTreeMap::new() },

@@ -12,4 +12,4 @@ pub use covers::amount;
 pub use desired::digest;
 pub use desired::{Desired, Generated, Material, Object, Ref};
 pub use kind::Kind;
-pub use observed::{Disturbance, Observed, Problem, Report, Turn, created, field, number};
+pub use observed::{Disturbance, Observed, Problem, Report, Resolved, Turn, created, field, number};

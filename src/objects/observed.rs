@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -59,6 +60,19 @@ pub enum Disturbance {
     },
 }
 
+/// Where a name of a server outside has led since somebody began to ask.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// When it was first asked for.
+    pub since: DateTime<Utc>,
+    /// When it last had an answer.
+    pub answered: Option<DateTime<Utc>>,
+    /// Each address of an answer, and when it was last among them.
+    pub seen: BTreeMap<IpAddr, DateTime<Utc>>,
+    /// Why the last question has no answer.
+    pub failure: Option<String>,
+}
+
 /// Whether a hospital may begin with its channel's version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -96,6 +110,8 @@ pub struct Observed {
     pub disturbed: BTreeMap<String, Disturbance>,
     /// Whether a complete list of NetworkPolicies has come, so that those that are not among `objects` are not there.
     pub policies_listed: bool,
+    /// Where the names lead that the spec lists. Empty where nobody can ask.
+    pub resolved: BTreeMap<String, Resolved>,
     /// Gaps that were closed and that status does not name yet, oldest first.
     pub gaps: Vec<NetworkGap>,
 }

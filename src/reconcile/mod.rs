@@ -4,6 +4,7 @@
 //! hospital that is as it must be costs neither reads nor writes.
 
 pub mod apply;
+mod lookups;
 pub mod pass;
 pub mod report;
 mod retire;
@@ -26,6 +27,8 @@ use crate::{
     settings::Settings,
     tenant::Inputs,
 };
+pub use lookups::Lookups;
+
 use apply::Reached;
 use pass::Pass;
 
@@ -38,6 +41,8 @@ pub struct Context {
     pub writer: Writer,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Where names of servers outside lead.
+    pub lookups: Lookups,
     /// Settings of the process.
     pub settings: Settings,
     /// Counters.
@@ -50,20 +55,21 @@ pub async fn reconcile(resource: Arc<HospitalTenant>, ctx: Arc<Context>) -> Resu
     let (settled, known) = (ctx.caches.is_settled(&resource), ctx.caches.is_known(&resource));
     let refusal = ctx.caches.refusal(&resource);
     let mut observed = ctx.caches.observe(&resource);
+    let resource = ctx.writer.with_last_status(resource);
     if resource.metadata.deletion_timestamp.is_some() {
         if !settled && refusal.is_none() {
             return Ok(Action::await_change());
         }
         return retire::retire(&resource, &observed, &ctx).await;
     }
-    // The release is in the status: one that was seen before our last write of it would lead a step back.
-    let resource = ctx.writer.with_last_status(resource);
     let now = ctx.clock.now();
     let inputs = Inputs { tenant: Arc::clone(&resource), settings: ctx.settings.clone(), now };
     let paused = match paused_until(&resource, now) {
         Ok(paused) => paused,
         Err(rejection) => return refuse(&resource, rejection, &ctx).await,
     };
+    let (resolved, next_question) = ctx.lookups.of(&resource, now).await;
+    observed.resolved = resolved;
     let pass = match pass::plan(&inputs, &observed) {
         Ok(pass) => pass,
         // What it misses may be there, unseen.
@@ -84,7 +90,7 @@ pub async fn reconcile(resource: Arc<HospitalTenant>, ctx: Arc<Context>) -> Resu
     };
     let status = report::planned(&resource, &pass, &observed, failure.as_deref(), paused);
     let due = release::due(&pass.tenant, &status.release).into_iter().chain(network::due(&status.network, now));
-    let due: Vec<_> = due.collect();
+    let due: Vec<_> = due.chain(next_question).collect();
     publish(&resource, status, &ctx).await?;
     if paused.is_none() {
         gaps(&resource, &observed, applied.is_ok(), &ctx).await?;

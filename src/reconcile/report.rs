@@ -132,6 +132,7 @@ fn needs_a_person(reason: Reason) -> bool {
             | Reason::RolledBack
             | Reason::QuotaTooSmall
             | Reason::NetworkOpen
+            | Reason::HostRefused
             | Reason::Unsupported
             | Reason::GatewayMissing
             | Reason::SecretNotFound

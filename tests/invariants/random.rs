@@ -17,7 +17,7 @@ use his_operator::{
 };
 use proptest::prelude::*;
 
-use crate::support::{crds, patched, root};
+use crate::support::{crds, leads_to, patched, root};
 
 /// A hospital with all that it refers to.
 #[derive(Clone, Debug)]
@@ -33,6 +33,7 @@ impl Hospital {
             crds: crds(),
             platform: Some(Arc::new(self.platform.clone())),
             application: Some(Arc::new(self.application.clone())),
+            resolved: BTreeMap::from([(NAMED.to_owned(), leads_to(LEADS_TO.map(|text| text.parse().unwrap())))]),
             ..Observed::default()
         }
     }
@@ -299,7 +300,7 @@ prop_compose! {
         user_namespaces in any::<bool>(),
         gateway in prop::bool::weighted(0.9),
         off in prop::bool::weighted(0.1),
-        egress in prop::collection::vec((any::<prop::sample::Index>(), 0..4_usize, 440..444_i32), 0..4),
+        egress in prop::collection::vec((any::<prop::sample::Index>(), 0..5_usize, 440..444_i32), 0..4),
         cluster in any::<bool>(),
         caller in prop::option::weighted(0.2, any::<prop::sample::Index>()),
     ) -> Hospital {
@@ -336,8 +337,16 @@ prop_compose! {
     }
 }
 
-/// Ranges of every size; the last two hold the metadata service, and the last one holds the pods of the test too.
+/// The name of a server outside, and where it leads: out, and in, which no policy may follow.
+const NAMED: &str = "results.example.org";
+const LEADS_TO: [&str; 4] = ["1.2.3.4", "2606:4700::1111", "10.0.0.3", "169.254.169.254"];
+
+/// Names, or ranges of every size; the last two hold the metadata service, and the last one holds the pods of the test too.
 fn egress_of(component: &str, addresses: usize, port: i32) -> EgressFlow {
+    let (component, reason) = (component.to_owned(), "a reason of some length".to_owned());
+    if addresses == 4 {
+        return EgressFlow { component, port, reason, hosts: vec![NAMED.to_owned()], ..EgressFlow::default() };
+    }
     let ranges: [&[&str]; 4] = [
         &["192.0.2.40/32", "198.51.100.0/25"],
         &["203.0.113.64/26", "2001:db8:2::/64"],
@@ -346,10 +355,11 @@ fn egress_of(component: &str, addresses: usize, port: i32) -> EgressFlow {
     ];
     let broad = addresses == 3;
     EgressFlow {
-        component: component.to_owned(),
+        component,
         cidrs: ranges[addresses].iter().map(|text| (*text).to_owned()).collect(),
         port,
-        reason: "a reason of some length".to_owned(),
+        reason,
+        hosts: Vec::new(),
         whole_internet_reason: broad.then(|| "a reason of some length".to_owned()),
     }
 }

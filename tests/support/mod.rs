@@ -20,16 +20,17 @@ pub mod served;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use his_operator::{
     api::v1alpha1::{HospitalApplication, HospitalPlatform, HospitalTenant, HospitalTenantStatus},
     capabilities::kinds,
     conditions::Rejection,
-    objects::{Kind, Observed, Problem, Ref, Report},
+    objects::{Kind, Observed, Problem, Ref, Report, Resolved},
     reconcile::pass::{self, Pass},
     settings::Settings,
     tenant::Inputs,
@@ -65,6 +66,12 @@ pub struct Seen {
     /// Pods that do not start.
     #[serde(default)]
     pub problems: Vec<SeenProblem>,
+    /// Where names of servers outside lead.
+    #[serde(default)]
+    pub resolved: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// Why nobody knows where names lead now; with an entry in `resolved`, they were known before.
+    #[serde(default)]
+    pub unresolved: BTreeMap<String, String>,
     /// What agents report: `JOB/CONTAINER`, and JSON.
     #[serde(default)]
     pub reports: BTreeMap<String, Value>,
@@ -142,6 +149,7 @@ impl Case {
             taken_hosts: seen.taken_hosts.clone(),
             problems: seen.problems.iter().map(problem).collect(),
             reports: seen.reports.iter().map(report).collect(),
+            resolved: resolved(&seen),
             ..Observed::default()
         };
         let mut case = Self { inputs: inputs(tenant), observed, seen };
@@ -191,6 +199,22 @@ impl Case {
 }
 
 /// Inputs of a tenant at [`NOW`].
+fn resolved(seen: &Seen) -> BTreeMap<String, Resolved> {
+    let known = seen.resolved.iter().map(|(host, addresses)| (host.clone(), leads_to(addresses.iter().copied())));
+    let mut resolved: BTreeMap<String, Resolved> = known.collect();
+    for (host, why) in &seen.unresolved {
+        let unknown = Resolved { since: now(), ..Resolved::default() };
+        resolved.entry(host.clone()).or_insert(unknown).failure = Some(why.clone());
+    }
+    resolved
+}
+
+/// A name that leads there for an hour.
+pub fn leads_to(addresses: impl IntoIterator<Item = IpAddr>) -> Resolved {
+    let seen = addresses.into_iter().map(|address| (address, now())).collect();
+    Resolved { since: now() - TimeDelta::hours(1), answered: Some(now()), seen, failure: None }
+}
+
 pub fn inputs(tenant: HospitalTenant) -> Inputs {
     Inputs { tenant: Arc::new(tenant), settings: Settings::default(), now: now() }
 }

@@ -32,5 +32,14 @@
 {{- range .Values.networkPolicy.apiServerPorts -}}
 {{- $ports = append $ports (dict "port" (int .) "protocol" "TCP") -}}
 {{- end -}}
-{{- concat (list (dict "ports" $ports "to" $peers)) .Values.networkPolicy.extraEgress | toJson -}}
+{{- $rules := list (dict "ports" $ports "to" $peers) -}}
+{{- with .Values.networkPolicy.dns -}}
+{{- if .namespace -}}
+{{- $namespace := dict "matchLabels" (dict "kubernetes.io/metadata.name" .namespace) -}}
+{{- $pods := dict "namespaceSelector" $namespace "podSelector" (dict "matchLabels" .podLabels) -}}
+{{- $port := list (dict "port" (int .port) "protocol" "UDP") (dict "port" (int .port) "protocol" "TCP") -}}
+{{- $rules = append $rules (dict "ports" $port "to" (list $pods)) -}}
+{{- end -}}
+{{- end -}}
+{{- concat $rules .Values.networkPolicy.extraEgress | toJson -}}
 {{- end -}}

@@ -79,23 +79,30 @@ pub fn images(programs: &Programs, site: &Site) -> Result<Images> {
 }
 
 /// Installs or upgrades both charts and waits until the operator is ready.
-pub fn charts(kubeconfig: &Path, images: &Images) -> Result<()> {
+pub fn charts(kubeconfig: &Path, images: &Images, site: &Site) -> Result<()> {
     progress::step("installing chart his-operator-crds").run(|_| chart(kubeconfig, "his-operator-crds", &[]))?;
-    progress::step("installing chart his-operator").run(|_| operator_chart(kubeconfig, &images.operator))?;
+    progress::step("installing chart his-operator").run(|_| {
+        // The resolver's own port, which policies are about.
+        let resolver = site.is_local().then(|| "networkPolicy.dns.port=5353".to_owned());
+        operator_chart(kubeconfig, &images.operator, resolver)
+    })?;
     Ok(())
 }
 
-/// Installs the operator with this image, or upgrades it to it, and waits until it is ready.
-pub fn operator_chart(kubeconfig: &Path, image: &Image) -> Result<String> {
-    let values = [format!("image.repository={}", image.name), format!("image.digest={}", image.digest)];
+/// Installs the operator with this image, or upgrades it to it, and waits until it is ready. Other values stay as they are,
+/// unless they are given.
+pub fn operator_chart(kubeconfig: &Path, image: &Image, value: Option<String>) -> Result<String> {
+    let mut values = vec![format!("image.repository={}", image.name), format!("image.digest={}", image.digest)];
+    values.extend(value);
     chart(kubeconfig, "his-operator", &values)
 }
 
 fn chart(kubeconfig: &Path, name: &str, values: &[String]) -> Result<String> {
     let path = paths::repo_root()?.join("charts").join(name).display().to_string();
-    let upgrade = ["upgrade", "--install", name, &path, "--create-namespace", "--wait", "--timeout", "5m"];
+    let upgrade = ["upgrade", "--install", "--reset-then-reuse-values", name, &path, "--create-namespace", "--wait"];
+    let upgrade = upgrade.into_iter().chain(["--timeout", "5m"]);
     let values = values.iter().flat_map(|value| ["--set", value]);
-    helm(kubeconfig, &upgrade.into_iter().chain(values).collect::<Vec<_>>())
+    helm(kubeconfig, &upgrade.chain(values).collect::<Vec<_>>())
 }
 
 /// Helm on the operator's namespace.

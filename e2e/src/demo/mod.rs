@@ -36,7 +36,7 @@ pub fn stage(site: Site) -> Result<Stage> {
     let kubeconfig = site.ready()?;
     let programs = install::build()?;
     let images = install::images(&programs, &site)?;
-    install::charts(&kubeconfig, &images)?;
+    install::charts(&kubeconfig, &images, &site)?;
     Ok(Stage { kubeconfig, programs, images, site })
 }
 

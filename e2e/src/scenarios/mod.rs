@@ -132,6 +132,7 @@ const ALL: &[Scenario] = &[
         local: true,
         play: |t| Box::pin(teststand::webhooks::only_listed(t)),
     },
+    Scenario { name: "servers outside by name", local: true, play: |t| Box::pin(teststand::named::by_name(t)) },
     Scenario { name: "every pair of pods is tried", local: true, play: |t| Box::pin(teststand::matrix::every_pair(t)) },
     Scenario { name: "another operator comes and goes", local: false, play: |t| Box::pin(upgrade::and_back(t)) },
     Scenario { name: "a killed operator is replaced", local: false, play: |t| Box::pin(repair::operator_killed(t)) },

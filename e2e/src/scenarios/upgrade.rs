@@ -19,7 +19,7 @@ pub async fn and_back(theatre: &Theatre) -> Result<String> {
     let written = writes(theatre).await?;
     let other = other_operator(theatre).await?;
     let kubeconfig = theatre.stage.kubeconfig.clone();
-    helm(move || install::operator_chart(&kubeconfig, &other)).await?;
+    helm(move || install::operator_chart(&kubeconfig, &other, None)).await?;
     unchanged(theatre, &before, "the upgrade").await?;
     tested(theatre).await?;
     let kubeconfig = theatre.stage.kubeconfig.clone();

@@ -9,16 +9,30 @@ use serde::{Deserialize, Serialize};
 /// Connections to servers outside of the cluster that the application needs in this hospital.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(cel, validation = Rule::new("has(self.wholeInternetReason) || self.cidrs.all(c, !c.endsWith('/0'))").message("cidrs may cover the whole internet only with wholeInternetReason: name the addresses, or say why nobody can").field_path(".cidrs"))]
+#[x_kube(
+    cel,
+    validation = Rule::new("has(self.cidrs) != has(self.hosts)").message("a flow needs exactly one of cidrs and hosts: remove the other").field_path(".cidrs"),
+    validation = Rule::new("has(self.wholeInternetReason) || !has(self.cidrs) || self.cidrs.all(c, !c.endsWith('/0'))").message("cidrs may cover the whole internet only with wholeInternetReason: name the addresses, or say why nobody can").field_path(".cidrs")
+)]
 pub struct EgressFlow {
     /// Component of the application, or lifecycle step, that connects.
     #[schemars(length(min = 1, max = 30))]
     pub component: String,
     /// Addresses of the servers, as CIDR. Metadata services (169.254.169.254 and fd00:ec2::254) and the cluster itself stay
     /// denied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), inner(length(max = 43)))]
     #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))").message("every entry of cidrs must be a CIDR such as 192.0.2.10/32"))]
     pub cidrs: Vec<String>,
+    /// DNS names of the servers, in place of their addresses. The operator resolves them every minute and allows the addresses
+    /// to which they lead, which `status.network.hosts` shows. A private, local or otherwise special address is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 253)))]
+    #[x_kube(
+        validation = Rule::new("self.all(h, h.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?\\\\.)+[a-z]([-a-z0-9]*[a-z0-9])?$'))").message("every entry of hosts must be a DNS name in lower case such as results.example.org, without scheme, port, wildcard or address"),
+        validation = Rule::new("self.all(h, self.exists_one(o, o == h))").message("an entry of hosts stands there twice: remove one of them")
+    )]
+    pub hosts: Vec<String>,
     /// TCP port of the servers.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
@@ -65,12 +79,32 @@ pub struct NetworkStatus {
     /// after that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_until: Option<String>,
+    /// Where the names of servers outside lead that the spec lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<NamedHost>,
     /// What the last trial of the policies has found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<NetworkProof>,
     /// Policies that somebody else had changed or deleted and that were put right, newest first (at most 5).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<NetworkGap>,
+}
+
+/// A server outside that the spec names by its DNS name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamedHost {
+    /// Its name.
+    pub host: String,
+    /// Addresses that are allowed: those to which the name leads, or has led in the last ten minutes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// Addresses to which it leads and that are not allowed, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
+    /// Why it was not resolved the last time; `addresses` stay as they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unresolved: Option<String>,
 }
 
 /// A time in which a NetworkPolicy was not as the operator had written it, although nothing that it is made from had changed.
@@ -213,8 +247,12 @@ impl Protocol {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkPeer {
-    /// Name in `flows`: `namespace/name` for pods, `addresses/digest` for addresses, `addresses/internet` for all that are public.
+    /// Name in `flows`: `namespace/name` for pods, `addresses/digest` for addresses, `addresses/internet` for all that are public,
+    /// `hosts/digest` for servers with names.
     pub name: String,
+    /// DNS names that lead to `cidrs`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// Namespace of the pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,

@@ -19,7 +19,7 @@ fn metadata() -> impl Iterator<Item = Cidr> {
 }
 
 /// The cluster's own ranges, as the platform names them; those that are none are refused by [`check`].
-fn cluster(tenant: &Tenant) -> impl Iterator<Item = Cidr> {
+pub fn cluster(tenant: &Tenant) -> impl Iterator<Item = Cidr> {
     let cidrs = tenant.platform.cluster.iter().flat_map(|cluster| &cluster.cidrs);
     cidrs.filter_map(|text| text.parse().ok())
 }
@@ -29,6 +29,7 @@ pub fn of(peer: &Peer) -> Vec<String> {
     match peer {
         Peer::Component(_) | Peer::Elsewhere { .. } => Vec::new(),
         Peer::Addresses { first, more } => std::iter::once(first).chain(more).cloned().collect(),
+        Peer::Hosts { addresses, .. } => addresses.iter().map(ToString::to_string).collect(),
         Peer::Internet => special::PUBLIC.map(ToOwned::to_owned).to_vec(),
     }
 }
@@ -59,7 +60,8 @@ pub fn contribute(tenant: &Tenant, shared: &mut Contributions) {
     }
 }
 
-fn egress(tenant: &Tenant) -> &[EgressFlow] {
+/// Flows to servers outside that the spec adds.
+pub fn egress(tenant: &Tenant) -> &[EgressFlow] {
     tenant.spec.network.as_ref().map(|network| network.egress.as_slice()).unwrap_or_default()
 }
 

@@ -19,6 +19,9 @@ pub const LONGEST: usize = 256;
 /// Name of every public address.
 pub const INTERNET: &str = "addresses/internet";
 
+/// What the names of ends that have DNS names begin with.
+const HOSTS: &str = "hosts";
+
 /// Which end of a flow a policy is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -34,6 +37,7 @@ pub fn id(peer: &Peer) -> String {
         Peer::Component(component) => component.clone(),
         Peer::Elsewhere { name, namespace, .. } => format!("{namespace}/{name}"),
         Peer::Addresses { first, more } => format!("addresses/{}", digest(&(first, more))),
+        Peer::Hosts { names, .. } => format!("{HOSTS}/{}", digest(names)),
         Peer::Internet => INTERNET.to_owned(),
     }
 }
@@ -50,6 +54,12 @@ pub fn policy(side: Side, own: &str, other: &str, port: i32) -> String {
         Side::Ingress => "ingress",
     };
     format!("{side}.{own}.{}.{port}", other.replace('/', "."))
+}
+
+/// Whether a policy follows where DNS names lead, so that its addresses change by themselves.
+pub fn follows_names(policy: &str) -> bool {
+    // Those between components have one part less.
+    matches!(policy.split('.').collect::<Vec<_>>()[..], [_, _, HOSTS, _, _])
 }
 
 /// Names of the policies that allow a flow, the sender's first. A peer outside of the hospital has none here.
@@ -95,9 +105,7 @@ fn shown_by(flows: &[Flow], peer: impl Fn(&Peer) -> Option<NetworkPeer>) -> Netw
         flows: allowed,
         omitted: i32::try_from(omitted).unwrap_or(i32::MAX),
         peers: peers.into_values().collect(),
-        open_until: None,
-        proof: None,
-        gaps: Vec::new(),
+        ..NetworkStatus::default()
     }
 }
 
@@ -107,6 +115,9 @@ fn peer(end: &Peer) -> Option<NetworkPeer> {
         Peer::Component(_) => None,
         Peer::Elsewhere { namespace, labels, .. } => {
             Some(NetworkPeer { namespace: Some(namespace.clone()), pod_labels: labels.clone(), ..named })
+        }
+        Peer::Hosts { names, .. } => {
+            Some(NetworkPeer { hosts: names.iter().cloned().collect(), cidrs: addresses::of(end), ..named })
         }
         Peer::Addresses { .. } | Peer::Internet => Some(NetworkPeer { cidrs: addresses::of(end), ..named }),
     }

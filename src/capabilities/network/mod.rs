@@ -3,15 +3,16 @@
 mod addresses;
 mod gaps;
 pub mod graph;
+mod hosts;
 pub mod proof;
 mod render;
 
 use std::collections::BTreeMap;
 
 use crate::{
-    api::v1alpha1::{HospitalTenantStatus, NetworkStatus},
+    api::v1alpha1::{HospitalTenantStatus, NamedHost, NetworkStatus},
     capabilities::{Capability, Contributions, Flow, Input, Peer},
-    conditions::{Reason, Rejection, Verdict, Verdicts},
+    conditions::{Proof, Reason, Rejection, Verdict, Verdicts},
     objects::{Desired, Kind, Object, kind},
     tenant::Tenant,
 };
@@ -28,6 +29,8 @@ pub struct Network;
 #[derive(Clone, Debug)]
 pub struct Plan {
     off: bool,
+    /// Servers outside with names, and where these lead.
+    hosts: Vec<NamedHost>,
 }
 
 impl Capability for Network {
@@ -39,9 +42,11 @@ impl Capability for Network {
 
     fn plan(input: Input<'_>, shared: &mut Contributions, _: &Verdicts) -> Result<Plan, Rejection> {
         addresses::check(input.tenant)?;
+        let hosts = hosts::all(input.tenant, input.observed);
         addresses::contribute(input.tenant, shared);
+        hosts::contribute(input.tenant, &hosts, shared);
         proof::contribute(input.tenant, shared);
-        Ok(Plan { off: input.tenant.is_off("spec.network.off", off(input.tenant))? })
+        Ok(Plan { off: input.tenant.is_off("spec.network.off", off(input.tenant))?, hosts })
     }
 
     fn render(plan: &Plan, input: Input<'_>, shared: &Contributions) -> Vec<Desired> {
@@ -57,7 +62,13 @@ impl Capability for Network {
         let wanted = proof::of_wanted(tenant, &policies(plan, tenant, shared));
         let proof = proof::trial(input, &wanted).proof.or_else(|| tenant.status.network.proof.clone());
         let gaps = gaps::listed(&tenant.status.network.gaps, &input.observed.gaps);
-        status.network = NetworkStatus { open_until, proof, gaps, ..graph::status(tenant, &merged(shared)) };
+        status.network = NetworkStatus {
+            open_until,
+            hosts: plan.hosts.clone(),
+            proof,
+            gaps,
+            ..graph::status(tenant, &merged(shared))
+        };
     }
 
     fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
@@ -71,7 +82,10 @@ impl Capability for Network {
         if input.observed.get(kind::NETWORK_POLICY, namespace, render::DENY).is_none() {
             return Verdict::unknown(Reason::Progressing, format!("NetworkPolicy {} was not seen yet", render::DENY));
         }
-        proof::trial(input, &proof::of_observed(input)).assess(input.tenant.now)
+        let tried = proof::trial(input, &proof::of_observed(input)).assess(input.tenant.now);
+        // An open network is worse than a name that leads nowhere.
+        let named = (tried.proof != Proof::Failed).then(|| hosts::verdict(input.tenant, &plan.hosts)).flatten();
+        named.unwrap_or(tried)
     }
 }
 

@@ -136,7 +136,7 @@ fn peers(tenant: &Tenant, peer: &Peer) -> Vec<NetworkPolicyPeer> {
             }]
         }
         Peer::Elsewhere { namespace, labels, .. } => vec![elsewhere(namespace, labels.clone())],
-        Peer::Addresses { .. } | Peer::Internet => {
+        Peer::Addresses { .. } | Peer::Hosts { .. } | Peer::Internet => {
             addresses::of(peer).into_iter().map(|cidr| block(tenant, peer, cidr)).collect()
         }
     }

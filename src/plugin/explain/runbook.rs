@@ -8,6 +8,7 @@ pub(super) fn commands(reason: Reason, tenant: &str) -> Vec<String> {
     templates(reason).iter().map(|template| template.replace("{ns}", &namespace).replace("{name}", tenant)).collect()
 }
 
+const HOSTS: &str = "kubectl get ht {name} -o jsonpath='{.status.network.hosts}'";
 const STATUS: &str = "kubectl his status {name}";
 const EVENTS: &str = "kubectl his events {name}";
 const PODS: &str = "kubectl -n {ns} get pods -o wide";
@@ -17,6 +18,8 @@ const JOB: &str = "kubectl -n {ns} get jobs";
 const JOB_LOG: &str = "kubectl -n {ns} logs job/JOB      # the one named in the message";
 const AGAIN: &str =
     "kubectl patch ht {name} --type merge -p '{\"spec\":{\"release\":{\"attempt\":N}}}'      # one more than before";
+const RETAINED: &str =
+    "kubectl -n {ns} get configmap retained-data -o yaml      # what was kept, and of which hospital";
 const EDIT: &str = "kubectl edit ht {name}      # or correct its file and apply it";
 const CHECK: &str = "kubectl his plan -f FILES      # says the same of a file, before it is applied";
 const PLATFORMS: &str = "kubectl get hplat";
@@ -32,9 +35,7 @@ fn templates(reason: Reason) -> &'static [&'static str] {
         }
         Reason::HostTaken => &["kubectl get ht -o wide", EDIT],
         Reason::NamespaceNotOurs => &["kubectl get namespace {ns} -o yaml", EDIT],
-        Reason::RetainedDataFound => {
-            &["kubectl -n {ns} get configmap retained-data -o yaml      # what was kept, and of which hospital", EDIT]
-        }
+        Reason::RetainedDataFound => &[RETAINED, EDIT],
         Reason::TemplateInvalid | Reason::ExceptionMissing | Reason::ImagesChanged => &[APPLICATIONS, CHECK],
         Reason::ParameterInvalid
         | Reason::ReferenceInvalid
@@ -74,6 +75,7 @@ fn templates(reason: Reason) -> &'static [&'static str] {
             "kubectl -n kube-system get pods      # is a network plug-in that enforces them among these?",
         ],
         Reason::NotTried => &["kubectl -n {ns} get jobs,pods -l app.kubernetes.io/component=network-probe", EVENTS],
+        Reason::HostRefused | Reason::HostUnresolved => &[HOSTS, EDIT],
         Reason::SwitchedOff => &[STATUS, EDIT],
         Reason::Paused => &[STATUS, "kubectl his resume {name}      # before its end"],
         Reason::ApiError => &[
@@ -81,6 +83,6 @@ fn templates(reason: Reason) -> &'static [&'static str] {
             "kubectl -n his-operator-system logs deployment/his-operator --tail 100",
             "kubectl his support-bundle {name}",
         ],
-        Reason::Deleting => &[EVENTS, "kubectl -n {ns} get all", "kubectl -n {ns} get configmap retained-data -o yaml"],
+        Reason::Deleting => &[EVENTS, "kubectl -n {ns} get all", RETAINED],
     }
 }

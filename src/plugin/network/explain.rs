@@ -134,7 +134,9 @@ fn is(graph: &Graph, end: &str, name: &str) -> bool {
 }
 
 fn holds(peer: &NetworkPeer, name: &str) -> bool {
-    let Ok(address) = name.parse::<IpAddr>() else { return peer.namespace.as_deref() == Some(name) };
+    let Ok(address) = name.parse::<IpAddr>() else {
+        return peer.namespace.as_deref() == Some(name) || peer.hosts.iter().any(|host| host == name);
+    };
     let any = |cidrs: &[String]| cidrs.iter().any(|cidr| cidr.parse().is_ok_and(|cidr: Cidr| cidr.contains(address)));
     any(&peer.cidrs) && !any(&peer.except)
 }

@@ -82,8 +82,9 @@ impl Graph {
         if id == INTERNET {
             return "internet".to_owned();
         }
-        let cidrs = self.peer(id).map(|peer| peer.cidrs.as_slice()).unwrap_or_default();
-        match cidrs {
+        let peer = self.peer(id);
+        let shown = |peer: &'_ NetworkPeer| if peer.hosts.is_empty() { peer.cidrs.clone() } else { peer.hosts.clone() };
+        match peer.map(shown).unwrap_or_default().as_slice() {
             [] => plain(id),
             [one] => plain(one),
             [first, more @ ..] => format!("{} and {} more", plain(first), more.len()),
@@ -102,7 +103,8 @@ pub(super) fn who(peer: &NetworkPeer) -> String {
             1..=MANY => format!(" but {}", peer.except.join(", ")),
             many => format!(" but {many} ranges, which -o yaml lists"),
         };
-        return plain(&format!("{}{except}", peer.cidrs.join(", ")));
+        let hosts = if peer.hosts.is_empty() { String::new() } else { format!("{}: ", peer.hosts.join(", ")) };
+        return plain(&format!("{hosts}{}{except}", peer.cidrs.join(", ")));
     };
     if peer.pod_labels.is_empty() {
         return plain(&format!("every pod of namespace {namespace}"));

@@ -13,12 +13,12 @@ use kube::{Api, ResourceExt, api::ListParams};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Stand, Theatre};
+use super::{Stand, Theatre, named::network};
 use crate::{
     cluster::Layout,
     demo::resources::tenants,
     knock,
-    outside::{INTERNET, METADATA, SERVER},
+    outside::{HOST, INTERNET, METADATA, SERVER},
 };
 
 const COMPONENT: &str = "app.kubernetes.io/component";
@@ -67,11 +67,13 @@ struct Peer {
     namespace: Option<String>,
     #[serde(default)]
     pod_labels: BTreeMap<String, String>,
+    #[serde(default)]
+    cidrs: Vec<String>,
 }
 
 /// See the module.
 pub async fn every_pair(theatre: &Theatre) -> Result<String> {
-    let stand = Stand::open_with(theatre, "matrix", &["v0".to_owned()], &json!({})).await?;
+    let stand = Stand::open_with(theatre, "matrix", &["v0".to_owned()], &json!({"network": network(HOST)})).await?;
     let tried = tried(theatre, [&theatre.hospital.name, &stand.hospital.name]).await;
     stand.close(theatre).await?;
     tried
@@ -165,8 +167,10 @@ fn allowed(hospitals: &[Declared], from: &Knocker, pods: &[Knocker], to: SocketA
     let target = pods.iter().find(|pod| pod.address == *to.ip());
     match (home(from), target.and_then(|target| Some((home(target)?, target)))) {
         (None, None) => None,
-        // No hospital here names addresses outside.
-        (Some(_), None) => Some(false),
+        (Some(home), None) => Some(home.network.flows.iter().any(|flow| {
+            let sends = from.labels.get(COMPONENT).is_some_and(|own| *own == flow.from);
+            flow.protocol == "TCP" && flow.port == to.port() && sends && leads_to(&home.network, &flow.to, *to.ip())
+        })),
         (_, Some((hospital, target))) => {
             let same = home(from).is_some_and(|home| home.namespace == hospital.namespace);
             let network = &hospital.network;
@@ -185,6 +189,12 @@ fn allowed(hospitals: &[Declared], from: &Knocker, pods: &[Knocker], to: SocketA
             }))
         }
     }
+}
+
+/// Whether this is a server outside that a flow calls by this name. No hospital here names larger ranges.
+fn leads_to(network: &Network, name: &str, address: Ipv4Addr) -> bool {
+    let single = format!("{address}/32");
+    network.peers.iter().filter(|peer| peer.name == name).any(|peer| peer.cidrs.contains(&single))
 }
 
 /// Whether a pod is the one that a flow calls by this name.

@@ -7,6 +7,7 @@ pub mod encrypted;
 pub mod inside;
 mod load;
 pub mod matrix;
+pub mod named;
 mod socket;
 pub mod webhooks;
 mod workers;

@@ -19,7 +19,7 @@ except OSError as error:
     print(error)
 "#;
 /// Connects; prints whether somebody took the connection.
-const CONNECT: &str = r#"
+pub(super) const CONNECT: &str = r#"
 import socket, sys
 try:
     socket.create_connection((sys.argv[1], int(sys.argv[2])), 4)
@@ -69,13 +69,19 @@ pub async fn only_listed(theatre: &Theatre) -> Result<String> {
 }
 
 impl Stand {
-    async fn colour(&self, theatre: &Theatre) -> Result<String> {
+    pub(super) async fn colour(&self, theatre: &Theatre) -> Result<String> {
         let path = "jsonpath={.status.release.live.colour}";
         theatre.kubectl(&["get", "ht", &self.hospital.name, "-o", path]).await
     }
 
     /// What a script says in a pod.
-    async fn python(&self, theatre: &Theatre, pod: &str, script: &str, arguments: &[&str]) -> Result<String> {
+    pub(super) async fn python(
+        &self,
+        theatre: &Theatre,
+        pod: &str,
+        script: &str,
+        arguments: &[&str],
+    ) -> Result<String> {
         let component = pod.trim_start_matches("deploy/").split('-').next().context("no name of a workload")?;
         let exec = ["-n", &self.hospital.namespace, "exec", pod, "-c", component, "--", "python3", "-c", script];
         let words: Vec<_> = exec.into_iter().chain(arguments.iter().copied()).collect();
