@@ -6,7 +6,7 @@ use comfy_table::Cell;
 use serde::Serialize;
 
 use crate::{
-    api::v1alpha1::{AllowedFlow, NetworkPeer, NetworkStatus, Protocol},
+    api::v1alpha1::{AllowedFlow, NamedHost, NetworkPeer, NetworkStatus, Protocol},
     capabilities::network::graph::{INTERNET, is_component},
     names,
     plugin::{
@@ -138,8 +138,22 @@ pub fn table(graph: &Graph, look: Look) -> String {
             graph.network.omitted, graph.namespace
         ));
     }
+    parts.extend(graph.network.hosts.iter().filter_map(trouble));
     parts.extend(graph.network.gaps.first().map(|gap| plain(&format!("Last gap: {gap}."))));
     parts.join("\n\n") + "\n"
+}
+
+/// What is wrong with a name that the hospital lists.
+fn trouble(named: &NamedHost) -> Option<String> {
+    let NamedHost { host, addresses, refused, unresolved } = named;
+    let text = match unresolved {
+        _ if !refused.is_empty() => format!("{host} leads to what stays denied: {}.", refused.join(", ")),
+        Some(why) if addresses.is_empty() => format!("{host} leads nowhere, so nothing is allowed to it: {why}."),
+        Some(why) => format!("{host} was not resolved the last time, and what is allowed stays as it was: {why}."),
+        None if addresses.is_empty() => format!("{host} leads nowhere, so nothing is allowed to it."),
+        None => return None,
+    };
+    Some(plain(&text))
 }
 
 fn heading(graph: &Graph) -> String {
@@ -172,5 +186,35 @@ mod tests {
         assert_eq!(Graph::new("st-elsewhere", network).short(INTERNET), "internet");
         assert_eq!(who(&peer(1)), "0.0.0.0/0 but 10.0.0.0/8");
         assert_eq!(who(&peer(9)), "0.0.0.0/0 but 9 ranges, which -o yaml lists");
+    }
+
+    #[test]
+    fn servers_with_names_are_called_by_them_and_what_is_wrong_with_a_name_is_said() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let peer = NetworkPeer {
+            name: "hosts/5596140131c0652b".to_owned(),
+            hosts: words(&["a.example", "b.example"]),
+            cidrs: words(&["1.2.3.4/32"]),
+            ..NetworkPeer::default()
+        };
+        let named = |addresses: &[&str], refused: &[&str], unresolved: Option<&str>| NamedHost {
+            host: "a.example".to_owned(),
+            addresses: words(addresses),
+            refused: words(refused),
+            unresolved: unresolved.map(ToOwned::to_owned),
+        };
+        assert_eq!(who(&peer), "a.example, b.example: 1.2.3.4/32");
+        let network = NetworkStatus { peers: vec![peer], ..NetworkStatus::default() };
+        assert_eq!(Graph::new("st-elsewhere", network).short("hosts/5596140131c0652b"), "a.example and 1 more");
+        for (named, says) in [
+            (named(&["1.2.3.4"], &[], None), None),
+            (named(&["1.2.3.4"], &["10.0.0.1 is private"], None), Some("leads to what stays denied: 10.0.0.1")),
+            (named(&["1.2.3.4"], &[], Some("silence")), Some("stays as it was: silence")),
+            (named(&[], &[], Some("silence")), Some("leads nowhere, so nothing is allowed to it: silence")),
+        ] {
+            let said = trouble(&named);
+            assert_eq!(said.is_some(), says.is_some(), "{said:?}");
+            assert!(said.unwrap_or_default().contains(says.unwrap_or_default()));
+        }
     }
 }
