@@ -156,7 +156,7 @@ reasons! {
     /// A connection that nobody declared was tried, and opened.
     NetworkOpen => "Have the network plug-in enforce NetworkPolicies, or install one that does. Until then the hospital is not isolated.",
     /// Whether policies are enforced was not tried, or too long ago, or in a way that proves nothing.
-    NotTried => "Wait: a Job named network-probe tries it once the hospital runs, and every hour. If it lasts, look at that Job's pod.",
+    NotTried => "Wait: Jobs named network-probe-… try it once the hospital runs, and every hour, in its namespace and in hospital-probes. If it lasts, look at the pods of these Jobs.",
     /// The name of a server outside leads to an address that is not allowed.
     HostRefused => "Correct the name in the field named in the message, or have its owner correct where it leads; addresses that are meant belong in cidrs.",
     /// The name of a server outside leads nowhere, or nobody could be asked.

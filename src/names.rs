@@ -31,6 +31,10 @@ pub const RELEASE: &str = "his-operator.io/release";
 /// (<https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>).
 pub const REPORTS: &str = "his-operator.io/reports";
 
+/// A condition of a pod that nobody ever sets. A pod that waits for it is never ready and gets no traffic from any Service
+/// (<https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-readiness-gate>).
+pub const TAKES_TRAFFIC: &str = "his-operator.io/takes-traffic";
+
 /// Marks objects that hold patient data or what is needed to read it: never pruned, never deleted by the operator.
 pub const RETAIN: &str = "his-operator.io/retain";
 
@@ -58,6 +62,10 @@ pub const TENANT_ROLE: &str = "his-operator-tenant";
 pub const PRIORITY_CLASS: &str = "his-hospital";
 /// The platform of tenants that name none.
 pub const DEFAULT_PLATFORM: &str = "default";
+
+/// Namespace that belongs to no hospital, from which pods without a token try what hospitals must refuse; installed by the
+/// chart, and nothing else is in it. No hospital's namespace can have this name.
+pub const PROBES: &str = "hospital-probes";
 
 /// Namespace of a tenant.
 pub fn namespace(tenant: &str) -> String {

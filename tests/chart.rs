@@ -17,9 +17,9 @@ use std::{
 
 use e2e::parts::{self, Part};
 use his_operator::api::v1alpha1::{NetworkGap, ReleaseEvidence, ReleaseOutcome};
-use his_operator::{generate::ALERTS, metrics::Metrics};
+use his_operator::{generate::ALERTS, metrics::Metrics, names};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const CHART: &str = "charts/his-operator";
 const CRDS: &str = "charts/his-operator-crds";
@@ -69,7 +69,9 @@ fn bundle() -> Objects {
 
 fn of_kind<'a>(objects: &'a Objects, kind: &str) -> &'a Value {
     let test = |object: &Value| object["metadata"]["annotations"]["helm.sh/hook"] == "test";
-    let mut found = objects.iter().filter(|((k, ..), object)| k == kind && (kind == "Job" || !test(object)));
+    let mut found = objects.iter().filter(|((k, namespace, _), object)| {
+        k == kind && namespace != names::PROBES && (kind == "Job" || !test(object))
+    });
     let (_, object) = found.next().unwrap_or_else(|| panic!("no {kind}"));
     assert!(found.next().is_none(), "more than one {kind}");
     object
@@ -118,7 +120,7 @@ fn another_namespace_reaches_every_place_that_names_it() {
     let objects = render(CHART, "elsewhere", &[]);
     assert_eq!(env_of(&objects, "HIS_NAMESPACE"), "elsewhere");
     let mut namespaces = objects.keys().map(|(_, namespace, _)| namespace).filter(|namespace| !namespace.is_empty());
-    assert!(namespaces.all(|namespace| namespace == "elsewhere"));
+    assert!(namespaces.all(|namespace| ["elsewhere", names::PROBES].contains(&namespace.as_str())));
 }
 
 #[test]
@@ -215,6 +217,26 @@ fn the_token_is_short_lived_and_in_one_pod_only() {
     let sources = pod["volumes"][0]["projected"]["sources"].as_array().unwrap();
     let life = sources.iter().find_map(|source| source["serviceAccountToken"]["expirationSeconds"].as_i64()).unwrap();
     assert!(life <= 3600);
+}
+
+/// Where pods try what hospitals refuse there is nothing worth having: no token, no secret, no way in.
+#[test]
+fn the_namespace_of_probes_has_no_token_and_lets_nobody_in() {
+    let objects = render(CHART, "x", &["imagePullSecrets=[{\"name\":\"registry\"}]"]);
+    let of = |kind: &str, namespace: &str, name: &str| {
+        let at = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+        objects.get(&at).unwrap_or_else(|| panic!("no {at:?}"))
+    };
+    let namespace = of("Namespace", "", names::PROBES);
+    assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
+    let account = of("ServiceAccount", names::PROBES, "network-probe");
+    assert_eq!(account["automountServiceAccountToken"], false);
+    assert_eq!(account["imagePullSecrets"][0]["name"], "registry");
+    let traffic = &of("NetworkPolicy", names::PROBES, "network-probe")["spec"];
+    assert_eq!((&traffic["ingress"], &traffic["podSelector"]), (&Value::Array(Vec::new()), &json!({})));
+    let rules = of("Role", names::PROBES, "his-operator")["rules"].as_array().unwrap();
+    let [rule] = rules.as_slice() else { panic!("{rules:?}") };
+    assert_eq!((&rule["resources"], &rule["apiGroups"]), (&json!(["jobs"]), &json!(["batch"])));
 }
 
 #[test]

@@ -133,6 +133,8 @@ fn named() -> BTreeMap<&'static str, String> {
         ("MANAGED_BY", names::MANAGED_BY.to_owned()),
         ("PAUSE_REASON", names::PAUSE_REASON.to_owned()),
         ("PAUSE_UNTIL", names::PAUSE_UNTIL.to_owned()),
+        ("PROBES", names::PROBES.to_owned()),
+        ("TAKES_TRAFFIC", names::TAKES_TRAFFIC.to_owned()),
         ("PRIORITY_CLASS", names::PRIORITY_CLASS.to_owned()),
         ("PRODUCT", names::PRODUCT.to_owned()),
         ("RESCUE", names::RESCUE.to_owned()),

@@ -36,7 +36,7 @@ use his_operator::{
     api::v1alpha1::{Component, EgressFlow, HospitalTenant},
     conditions::{Proof, READY, Reason},
     names,
-    objects::{Desired, Observed},
+    objects::{Desired, Observed, Report},
     reconcile::{pass, report},
 };
 use proptest::{
@@ -61,6 +61,7 @@ const ORACLES: &[(&str, Oracle)] = &[
     ("references", pods::references),
     ("no_open_peer", objects::no_open_peer),
     ("reach_as_declared", reach::as_declared),
+    ("tried_as_allowed", reach::tried_as_allowed),
     ("gate_stays_outside", outside::gate_stays_outside),
     ("deny_before_workload", objects::deny_before_workload),
     ("no_wildcard", objects::no_wildcard),
@@ -78,7 +79,7 @@ fn config() -> Config {
     Config { cases: 96, failure_persistence: None, rng_seed: RngSeed::Fixed(42), ..Config::default() }
 }
 
-/// The hospital's objects when it is new, once it serves, and while its next version migrates.
+/// The hospital's objects when it is new, once it serves, while its network is tried, and while its next version migrates.
 fn states(hospital: &Hospital) -> Vec<World> {
     let mut observed = hospital.observed();
     let new = plan(hospital, &observed);
@@ -86,6 +87,9 @@ fn states(hospital: &Hospital) -> Vec<World> {
     let mut worlds = vec![new];
     let now = Hospital { tenant: settled, ..hospital.clone() };
     worlds.push(plan(&now, &observed));
+    let mut untried = now.clone();
+    untried.tenant.status.as_mut().unwrap().network.proof = None;
+    worlds.push(plan(&untried, &Observed { reports: Vec::new(), ..observed.clone() }));
     if let [_, next, ..] = hospital.application.spec.versions.as_slice() {
         let mut upgrade = now;
         upgrade.tenant.spec.application.version = Some(next.version.clone());
@@ -130,9 +134,9 @@ proptest! {
         let before = states(&hospital);
         let after = states(&hospital.with_component(more));
         for (before, after) in before.iter().zip(&after) {
-            // Another release is asked by another Job.
-            let gate = |(_, at): &(String, String)| at.contains("/gate-");
-            let lost: BTreeSet<_> = before.existing().difference(&after.existing()).filter(|at| !gate(at)).cloned().collect();
+            // Another release is asked by another Job, and other policies are tried by others.
+            let asks = |(_, at): &(String, String)| at.contains("/gate-") || at.contains("/network-probe-");
+            let lost: BTreeSet<_> = before.existing().difference(&after.existing()).filter(|at| !asks(at)).cloned().collect();
             prop_assert_eq!(lost, BTreeSet::new());
         }
     }
@@ -173,6 +177,67 @@ fn isolation_is_claimed_only_for_the_policies_that_were_tried() {
         let cidrs = vec!["192.0.2.77/32".to_owned()];
         let edited = with_flow(&hospital, &tenant, EgressFlow { cidrs, ..EgressFlow::default() });
         assert_eq!(isolated_once_written(&edited, &observed), (Proof::Unknown, Reason::NotTried));
+    }
+}
+
+/// With the status that this pass writes.
+fn plan_and_record(tenant: &HospitalTenant, observed: &Observed) -> HospitalTenant {
+    let pass = pass::plan(&inputs(tenant.clone()), observed).unwrap();
+    let status = report::planned(tenant, &pass, observed, None, None);
+    HospitalTenant { status: Some(status), ..tenant.clone() }
+}
+
+/// One place that is silent keeps the others from proving anything; one that finds something open is believed at once.
+#[test]
+fn isolation_is_claimed_only_when_every_place_has_reported() {
+    let hospital = Hospital::shipped("gnu-health");
+    let mut observed = hospital.observed();
+    let mut tenant = settle(&hospital.tenant, &mut observed, Jobs::Succeeded).unwrap();
+    tenant.status.as_mut().unwrap().network.proof = None;
+    observed.reports.clear();
+    let judge = |observed: &Observed| {
+        let pass = pass::plan(&inputs(tenant.clone()), observed).unwrap();
+        let found =
+            pass.assess(observed).iter().find(|(condition, _)| *condition == "NetworkIsolated").unwrap().1.clone();
+        (found.proof, found.reason)
+    };
+    let (proved, unknown) = ((Proof::Proved, Reason::Proved), (Proof::Unknown, Reason::NotTried));
+    let pass = pass::plan(&inputs(tenant.clone()), &observed).unwrap();
+    let jobs: Vec<_> = pass.desired.iter().filter(|desired| desired.at().name.starts_with("network-probe-")).collect();
+    for job in &jobs {
+        let live = serde_json::from_value(job.body().unwrap().clone()).unwrap();
+        observed.objects.insert(job.at().clone(), Arc::new(live));
+    }
+    let report = |desired: &&Desired, text: &str| Report {
+        job: desired.at().name.clone(),
+        container: "network-probe".to_owned(),
+        ended: support::inputs(tenant.clone()).now,
+        text: text.to_owned(),
+    };
+    let closed = r#"{"refused":7,"opened":[],"unreached":[]}"#;
+    let all: Vec<Report> = jobs.iter().map(|job| report(job, closed)).collect();
+    assert!(all.len() > 3, "{} places", all.len());
+    assert_eq!(judge(&Observed { reports: all.clone(), ..observed.clone() }), proved);
+    for silent in 0..all.len() {
+        let mut reports = all.clone();
+        reports.remove(silent);
+        assert_eq!(judge(&Observed { reports, ..observed.clone() }), unknown, "without {silent}");
+        let open = report(&jobs[silent], r#"{"refused":6,"opened":["the API server"],"unreached":[]}"#);
+        let alone = Observed { reports: vec![open.clone()], ..observed.clone() };
+        assert_eq!(judge(&alone), (Proof::Failed, Reason::NetworkOpen));
+        let told = plan_and_record(&tenant, &alone);
+        let mut everybody = all.clone();
+        everybody[silent] = open;
+        let in_the_end = plan_and_record(&told, &Observed { reports: everybody, ..observed.clone() });
+        let proof = |tenant: &HospitalTenant| tenant.status.as_ref().unwrap().network.proof.clone().unwrap();
+        assert_eq!((proof(&told).from.len(), proof(&in_the_end).from.len()), (1, all.len()));
+        assert_eq!(
+            (proof(&in_the_end).opened.len(), proof(&in_the_end).refused),
+            (1, 7 * i32::try_from(all.len()).unwrap() - 1)
+        );
+        let mut reports = all.clone();
+        reports[silent] = report(&jobs[silent], r#"{"refused":7,"opened":[],"unreached":["database:5432"]}"#);
+        assert_eq!(judge(&Observed { reports, ..observed.clone() }), unknown, "{silent} cannot reach what is declared");
     }
 }
 

@@ -18,7 +18,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::capabilities::network::proof::{Expect, Report, Target, Try};
+use crate::capabilities::network::{
+    proof::Report,
+    tries::{Expect, Target, Try},
+};
 
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_secs(3);
@@ -84,6 +87,7 @@ impl fmt::Display for Target {
         match self {
             Self::ApiServer => f.write_str("the API server"),
             Self::Resolver(port) => write!(f, "the resolver on port {port}"),
+            Self::Server(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Server(host, port) => write!(f, "{host}:{port}"),
         }
     }

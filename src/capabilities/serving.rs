@@ -7,7 +7,7 @@ use k8s_openapi::{
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
     apimachinery::pkg::{
-        apis::meta::v1::{LabelSelector, ObjectMeta},
+        apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta},
         util::intstr::IntOrString,
     },
 };
@@ -30,8 +30,14 @@ pub fn rolling() -> DeploymentStrategy {
     }
 }
 
+/// Label of the pods of Jobs (<https://kubernetes.io/docs/reference/labels-annotations-taints/#batchkubernetesio-job-name>).
+const OF_A_JOB: &str = "batch.kubernetes.io/job-name";
+
 /// One pod at a time may be evicted, and a pod that is not ready never blocks an eviction.
-pub fn disruption_budget(metadata: ObjectMeta, selector: LabelSelector) -> Object {
+pub fn disruption_budget(metadata: ObjectMeta, mut selector: LabelSelector) -> Object {
+    // A Job in the place of a component has no number of pods of which one could be missing.
+    let job = LabelSelectorRequirement { key: OF_A_JOB.to_owned(), operator: "DoesNotExist".to_owned(), values: None };
+    selector.match_expressions.get_or_insert_default().push(job);
     let budget = PodDisruptionBudget {
         metadata,
         spec: Some(PodDisruptionBudgetSpec {

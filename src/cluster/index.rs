@@ -259,7 +259,7 @@ impl Index {
 
     fn see(&mut self, pod: &Pod, sight: Sight) -> Effects {
         let Some(tenant) = pods::tenant_of(pod) else { return Effects::default() };
-        let news = self.pods.see(tenant, pod.metadata.name.as_deref().unwrap_or_default(), sight);
+        let news = self.pods.see(tenant, pod, sight);
         if news { Effects::wake([tenant.to_owned()].into()) } else { Effects::default() }
     }
 

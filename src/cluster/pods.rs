@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::DateTime;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::ResourceExt;
 
 use super::index::Key;
 use crate::{
@@ -32,22 +33,23 @@ impl Sight {
     }
 }
 
-/// Pods with something to tell, by tenant and name.
+/// Pods with something to tell, by tenant, namespace and name.
 #[derive(Debug, Default)]
-pub(super) struct Sights(BTreeMap<String, BTreeMap<String, Sight>>);
+pub(super) struct Sights(BTreeMap<String, BTreeMap<Key, Sight>>);
 
 impl Sights {
     /// Keeps what was seen; tells whether that is news.
-    pub(super) fn see(&mut self, tenant: &str, pod: &str, sight: Sight) -> bool {
+    pub(super) fn see(&mut self, tenant: &str, pod: &Pod, sight: Sight) -> bool {
         let nothing = Sight::default();
-        if *self.0.get(tenant).and_then(|pods| pods.get(pod)).unwrap_or(&nothing) == sight {
+        let at = (pod.namespace().unwrap_or_default(), pod.name_any());
+        if *self.0.get(tenant).and_then(|pods| pods.get(&at)).unwrap_or(&nothing) == sight {
             return false;
         }
         let pods = self.0.entry(tenant.to_owned()).or_default();
         if sight == nothing {
-            pods.remove(pod);
+            pods.remove(&at);
         } else {
-            pods.insert(pod.to_owned(), sight);
+            pods.insert(at, sight);
         }
         true
     }
@@ -57,7 +59,7 @@ impl Sights {
         let mut concerned = BTreeSet::new();
         self.0.retain(|tenant, pods| {
             let before = pods.len();
-            pods.retain(|pod, _| seen.contains(&(names::namespace(tenant), pod.clone())));
+            pods.retain(|pod, _| seen.contains(pod));
             if pods.len() < before {
                 concerned.insert(tenant.clone());
             }
@@ -93,10 +95,12 @@ fn report(job: &str, status: &ContainerStatus) -> Option<Report> {
     Some(Report { job: job.to_owned(), container: status.name.clone(), ended: at, text })
 }
 
-/// The tenant that a pod belongs to. A label outside the tenant's own namespace proves nothing.
+/// The tenant that a pod belongs to. A label outside the tenant's own namespace proves nothing, but where only the operator may
+/// make Jobs.
 pub(super) fn tenant_of(pod: &Pod) -> Option<&str> {
     let tenant = pod.metadata.labels.as_ref()?.get(names::TENANT)?;
-    (pod.metadata.namespace.as_deref() == Some(&names::namespace(tenant))).then_some(tenant)
+    let namespace = pod.metadata.namespace.as_deref()?;
+    (namespace == names::PROBES || namespace == names::namespace(tenant)).then_some(tenant)
 }
 
 /// What keeps this pod from running; empty when nothing does.
@@ -301,9 +305,13 @@ mod tests {
     #[test]
     fn only_news_is_news_and_what_has_gone_is_forgotten() {
         let mut sights = Sights::default();
-        assert!(sights.see("st-elsewhere", "asks-1", Sight::of(&agent(|_| {}))));
-        assert!(!sights.see("st-elsewhere", "asks-1", Sight::of(&agent(|_| {}))));
-        assert_eq!(sights.reports("st-elsewhere").len(), 1);
+        let pod = agent(|_| {});
+        assert!(sights.see("st-elsewhere", &pod, Sight::of(&pod)));
+        assert!(!sights.see("st-elsewhere", &pod, Sight::of(&pod)));
+        // One of the same name tells from another namespace.
+        let elsewhere = agent(|pod| pod["metadata"]["namespace"] = json!(names::PROBES));
+        assert!(sights.see("st-elsewhere", &elsewhere, Sight::of(&elsewhere)));
+        assert_eq!(sights.reports("st-elsewhere").len(), 2);
         assert_eq!(sights.retain(&BTreeSet::new()), BTreeSet::from(["st-elsewhere".to_owned()]));
         assert_eq!(sights.reports("st-elsewhere"), []);
     }
@@ -314,5 +322,7 @@ mod tests {
         assert_eq!(tenant_of(&stranger), Some("st-elsewhere"));
         stranger.metadata.namespace = Some("default".to_owned());
         assert_eq!(tenant_of(&stranger), None);
+        stranger.metadata.namespace = Some(names::PROBES.to_owned());
+        assert_eq!(tenant_of(&stranger), Some("st-elsewhere"));
     }
 }

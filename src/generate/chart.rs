@@ -6,12 +6,13 @@ use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::O
 use serde::Serialize;
 
 use super::{
-    Error, Files, MARK, admission, chart_test, crds, monitoring, operator,
+    Error, Files, MARK, admission, chart_test, crds, monitoring, operator, probes,
     rbac::{self, Rule},
     site::{Site, VERSION},
     values::{self, Documented},
     yaml,
 };
+use crate::names;
 
 /// Oldest Kubernetes that has everything that is relied on: admission policies (1.30), `isCIDR` in CEL (1.31).
 const KUBERNETES: &str = ">=1.31.0-0";
@@ -95,7 +96,11 @@ fn metadata(name: &str, description: &str) -> Result<String, Error> {
 
 fn templates() -> Result<Vec<(&'static str, Vec<String>)>, Error> {
     let site = Site::chart();
-    let mut templates = vec![("rbac", rbac::documents(&site)?), ("admission", admission::documents(&site)?)];
+    let mut templates = vec![
+        ("rbac", rbac::documents(&site)?),
+        ("admission", admission::documents(&site)?),
+        ("probes", probes::documents(&site)?),
+    ];
     templates.extend(operator::documents(&site)?.into_iter().map(|(file, document)| (file, vec![document])));
     Ok(templates)
 }
@@ -108,6 +113,7 @@ fn bundle() -> Result<String, Error> {
         documents.push(yaml::document(&name, &crd)?);
     }
     documents.push(yaml::document("Namespace", &yaml::value("Namespace", &namespace(&site))?)?);
+    documents.extend(probes::documents(&site)?);
     documents.extend(admission::documents(&site)?);
     documents.extend(rbac::documents(&site)?);
     documents.extend(operator::documents(&site)?.into_iter().map(|(_, document)| document));
@@ -116,11 +122,8 @@ fn bundle() -> Result<String, Error> {
 
 /// The operator's namespace. Helm makes it with `--create-namespace`.
 fn namespace(site: &Site) -> Namespace {
-    let mut labels = operator::labels();
-    for mode in ["enforce", "audit", "warn"] {
-        labels.insert(format!("pod-security.kubernetes.io/{mode}"), "restricted".to_owned());
-    }
-    let metadata = ObjectMeta { name: Some(site.namespace.clone()), labels: Some(labels), ..ObjectMeta::default() };
+    let labels = Some(probes::restricted(operator::labels()));
+    let metadata = ObjectMeta { name: Some(site.namespace.clone()), labels, ..ObjectMeta::default() };
     Namespace { metadata, ..Namespace::default() }
 }
 
@@ -179,10 +182,12 @@ fn readme() -> Result<String, Error> {
         }
     }
     let rights = format!(
-        "In the whole cluster (ClusterRole `his-operator`):\n\n{}\nIn hospitals' namespaces only (ClusterRole `his-operator-tenant`):\n\n{}\nIn its own namespace:\n\n{}",
+        "In the whole cluster (ClusterRole `his-operator`):\n\n{}\nIn hospitals' namespaces only (ClusterRole `his-operator-tenant`):\n\n{}\nIn its own namespace:\n\n{}\nIn namespace `{}`:\n\n{}",
         rights(&rbac::cluster_rules()),
         rights(&rbac::tenant_rules()),
         rights(&rbac::namespace_rules()),
+        names::PROBES,
+        rights(&rbac::probe_rules()),
     );
     Ok(format!("<!-- {MARK} The text is in src/generate/chart/README.md. -->\n")
         + &README

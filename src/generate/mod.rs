@@ -10,6 +10,7 @@ mod chart_test;
 mod crds;
 mod monitoring;
 mod operator;
+mod probes;
 mod rbac;
 mod reference;
 mod sample;
@@ -27,7 +28,7 @@ use std::{
 
 pub(crate) use crds::clean as clean_schema;
 pub use monitoring::{ALERTS, Alert};
-pub use rbac::{Rule, cluster_rules, namespace_rules, tenant_rules};
+pub use rbac::{Rule, cluster_rules, namespace_rules, probe_rules, tenant_rules};
 pub use values::Values;
 
 /// First line of every generated file that can hold a comment.

@@ -14,7 +14,7 @@ use super::{Error, operator::labels, site::Site, yaml};
 use crate::{
     capabilities::registry,
     names,
-    objects::kind::{Kind, ROLE_BINDING, Retention, SECRET, Scope, Watch},
+    objects::kind::{JOB, Kind, ROLE_BINDING, Retention, SECRET, Scope, Watch},
 };
 
 /// API group of roles and bindings.
@@ -149,6 +149,12 @@ pub fn namespace_rules() -> Vec<Rule> {
     ]
 }
 
+/// Rights in the namespace from which hospitals are tried.
+pub fn probe_rules() -> Vec<Rule> {
+    let reason = "a pod of another namespace tries what hospitals must refuse; there is no other identity here to run as, and no secret";
+    vec![rule(JOB.group, &[JOB.plural], &["create", "patch", "delete"], reason)]
+}
+
 /// All roles and bindings, in the order of installation; rules carry their reasons as comments.
 pub fn documents(site: &Site) -> Result<Vec<String>, Error> {
     let cluster = ClusterRole { metadata: named(names::PRODUCT), ..ClusterRole::default() };
@@ -158,18 +164,26 @@ pub fn documents(site: &Site) -> Result<Vec<String>, Error> {
         role_ref: reference("ClusterRole", names::PRODUCT),
         subjects: Some(vec![subject(site)]),
     };
-    let own = || ObjectMeta { namespace: Some(site.namespace.clone()), ..named(names::PRODUCT) };
-    let role = Role { metadata: own(), ..Role::default() };
+    let mut documents = vec![
+        with_rules("ClusterRole", &cluster, &cluster_rules())?,
+        with_rules("ClusterRole", &tenant, &tenant_rules())?,
+        yaml::document("ClusterRoleBinding", &typed("ClusterRoleBinding", &cluster_binding)?)?,
+    ];
+    documents.extend(within(site, &site.namespace, &namespace_rules())?);
+    documents.extend(within(site, names::PROBES, &probe_rules())?);
+    Ok(documents)
+}
+
+/// Role and binding in one namespace.
+fn within(site: &Site, namespace: &str, rules: &[Rule]) -> Result<[String; 2], Error> {
+    let metadata = || ObjectMeta { namespace: Some(namespace.to_owned()), ..named(names::PRODUCT) };
     let binding = RoleBinding {
-        metadata: own(),
+        metadata: metadata(),
         role_ref: reference("Role", names::PRODUCT),
         subjects: Some(vec![subject(site)]),
     };
-    Ok(vec![
-        with_rules("ClusterRole", &cluster, &cluster_rules())?,
-        with_rules("ClusterRole", &tenant, &tenant_rules())?,
-        with_rules("Role", &role, &namespace_rules())?,
-        yaml::document("ClusterRoleBinding", &typed("ClusterRoleBinding", &cluster_binding)?)?,
+    Ok([
+        with_rules("Role", &Role { metadata: metadata(), ..Role::default() }, rules)?,
         yaml::document("RoleBinding", &typed("RoleBinding", &binding)?)?,
     ])
 }

@@ -20,7 +20,7 @@ fn rights(rules: &[Rule]) -> BTreeSet<Right> {
 }
 
 fn all_rules() -> Vec<Rule> {
-    [cluster_rules(), tenant_rules(), namespace_rules()].concat()
+    [cluster_rules(), tenant_rules(), namespace_rules(), probe_rules()].concat()
 }
 
 /// Who uses what, told from the registry a second time and in another way.

@@ -36,6 +36,7 @@ pub fn of(oracle: &str) -> Damage {
             named.map(|policy| policy.body["spec"]["egress"][0]["to"] = json!([])).is_some()
         },
         "reach_as_declared" => |world| policy(world, TO_RESOLVER, |spec| spec["egress"][0]["ports"] = json!([])),
+        "tried_as_allowed" => unexpected,
         "gate_stays_outside" => |world| {
             policy(world, "egress.webhook-gate.addresses.internet.", |spec| {
                 let except = spec["egress"][0]["to"][0]["ipBlock"]["except"].as_array_mut().unwrap();
@@ -51,9 +52,7 @@ pub fn of(oracle: &str) -> Damage {
             true
         },
         "no_wildcard" => |world| first(world, kind::ROLE_BINDING, |body| body["roleRef"]["name"] = "*".into()),
-        "no_secret_value" => {
-            |world| first(world, kind::SECRET, |body| body["stringData"] = json!({"password": "hunter2"}))
-        }
+        "no_secret_value" => told,
         "owned_by_label_only" => |world| {
             first(world, kind::PERSISTENT_VOLUME_CLAIM, |body| {
                 body["metadata"]["labels"].as_object_mut().unwrap().remove(names::RETAIN);
@@ -69,9 +68,29 @@ pub fn of(oracle: &str) -> Damage {
             |world| first(world, kind::RESOURCE_QUOTA, |body| body["spec"]["hard"]["limits.memory"] = "64Mi".into())
         }
         "autoscalers_follow_users" => led_astray,
-        "safe_rollouts" => |world| first(world, kind::SERVICE, |body| body["spec"]["type"] = "LoadBalancer".into()),
+        "safe_rollouts" => led_in,
         other => panic!("oracle {other} has no mutant"),
     }
+}
+
+/// A probe that expects a declared connection to be closed.
+fn unexpected(world: &mut World) -> bool {
+    let jobs = world.objects.iter_mut().filter(|object| object.name.starts_with("network-probe-"));
+    let words = jobs.filter_map(|job| job.body["spec"]["template"]["spec"]["containers"][0]["args"].as_array_mut());
+    let declared =
+        |word: &&mut Value| word.as_str().is_some_and(|word| word.contains("server") && word.contains("open"));
+    let found = words.flatten().find(declared);
+    found.map(|word| *word = word.as_str().unwrap().replace("open", "closed").into()).is_some()
+}
+
+/// A value where only a name belongs.
+fn told(world: &mut World) -> bool {
+    first(world, kind::SECRET, |body| body["stringData"] = json!({"password": "hunter2"}))
+}
+
+/// A way in beside the Gateway.
+fn led_in(world: &mut World) -> bool {
+    first(world, kind::SERVICE, |body| body["spec"]["type"] = "LoadBalancer".into())
 }
 
 /// An autoscaler of pods that nobody is led to.

@@ -19,7 +19,7 @@ use his_operator::{
 };
 use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{Rendered, World};
 
 type Finding = Result<(), String>;
 
@@ -45,6 +45,64 @@ pub fn as_declared(world: &World) -> Finding {
         }
     }
     Ok(())
+}
+
+/// It is tried from every place, what probes expect is what policies say, and every declared connection between components is
+/// tried.
+pub fn tried_as_allowed(world: &World) -> Finding {
+    let place = Place::of(world);
+    let trials: Vec<_> = world.pods().filter(|(job, _)| job.name.starts_with("network-probe-")).collect();
+    let whence = |(job, template): &(&Rendered, &Value)| {
+        (job.namespace.clone(), labels(&template["metadata"]["labels"])[names::COMPONENT].clone())
+    };
+    let components = world.application.components.iter().map(|component| component.name.as_str());
+    let mut places: BTreeSet<_> =
+        components.chain(["network-probe"]).map(|name| (place.namespace.clone(), name.to_owned())).collect();
+    places.insert((names::PROBES.to_owned(), "network-probe".to_owned()));
+    let tried: BTreeSet<_> = trials.iter().map(whence).collect();
+    if !trials.is_empty() && (tried != places || tried.len() != trials.len()) {
+        return Err(format!("it is tried from {tried:?}, and not from {places:?}"));
+    }
+    for (job, template) in trials {
+        let sender = labels(&template["metadata"]["labels"]);
+        let poses = sender[names::COMPONENT] != "network-probe";
+        if poses && template["spec"]["readinessGates"].as_array().is_none_or(Vec::is_empty) {
+            return Err(format!("{} may get traffic that is meant for {}", job.at(), sender[names::COMPONENT]));
+        }
+        let tries: Vec<Value> = words(template).filter_map(|word| serde_json::from_str(word).ok()).collect();
+        let mut opened = BTreeSet::new();
+        for one in &tries {
+            let server = &one["to"]["server"];
+            let (Some(host), Some(port)) = (server[0].as_str(), server[1].as_u64()) else { continue };
+            let port = u16::try_from(port).unwrap();
+            let receiver = host.split(['.', ':']).next().unwrap();
+            let receiver = receiver.strip_suffix("-rw").unwrap_or(receiver);
+            let Some(real) = place.lets((&job.namespace, &sender), (host, receiver), port) else { continue };
+            let expected = one["expect"] == "open";
+            if real != expected {
+                return Err(format!(
+                    "{} tries {host}:{port}: policies allow it: {real}; expected: {expected}",
+                    job.at()
+                ));
+            }
+            if expected {
+                opened.insert((receiver.to_owned(), i32::from(port)));
+            }
+        }
+        let own = &sender[names::COMPONENT];
+        let missing = world.network.flows.iter().find(|flow| {
+            let inside = flow.from == *own && !flow.to.contains('/') && flow.protocol == v1alpha1::Protocol::Tcp;
+            inside && job.namespace == place.namespace && !opened.contains(&(flow.to.clone(), flow.port))
+        });
+        if let Some(flow) = missing {
+            return Err(format!("{} does not try {} to {}:{}", job.at(), flow.from, flow.to, flow.port));
+        }
+    }
+    Ok(())
+}
+
+fn words(template: &Value) -> impl Iterator<Item = &str> {
+    template["spec"]["containers"][0]["args"].as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
 struct Place<'a> {
@@ -137,6 +195,32 @@ impl<'a> Place<'a> {
             [first.saturating_sub(1), first, last, last.saturating_add(1)].map(Ipv4Addr::from)
         });
         edges.chain(OUTSIDE.map(|text| text.parse().unwrap())).collect()
+    }
+
+    /// Whether a pod with these labels reaches a host; nothing for addresses of the sixth version.
+    fn lets(&self, from: (&str, &Labels), to: (&str, &str), port: u16) -> Option<bool> {
+        let ((namespace, sender), (host, receiver)) = (from, to);
+        let pod = |namespace: &str, labels: Labels, number| Pod {
+            namespace: namespace.to_owned(),
+            name: format!("tried{number}"),
+            node: "node".to_owned(),
+            address: Ipv4Addr::new(10, 0, 1, number),
+            labels,
+            ports: Vec::new(),
+        };
+        let from = pod(namespace, sender.clone(), 1);
+        let to = pod(&self.namespace, component(self.tenant, receiver), 2);
+        let to = match host.parse() {
+            Ok(address) => End::Outside(address),
+            Err(_) if host.contains(':') => return None,
+            Err(_) => End::Pod(&to),
+        };
+        let mut cluster = self.cluster.clone();
+        cluster
+            .namespaces
+            .entry(namespace.to_owned())
+            .or_insert_with(|| Labels::from([("kubernetes.io/metadata.name".to_owned(), namespace.to_owned())]));
+        Some(allowed(&cluster, End::Pod(&from), to, Protocol::Tcp, port))
     }
 
     fn inside(&self, end: &End) -> bool {

@@ -176,20 +176,27 @@ impl fmt::Display for NetworkGap {
     }
 }
 
-/// What a pod of the hospital's own namespace found when it tried connections.
+/// What pods found that tried connections: one for which nothing is declared, one of another namespace, and one in the place of
+/// each component.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkProof {
     /// Digest of what was tried, and of the policies in place.
     pub of: String,
-    /// When (RFC 3339).
+    /// Which trial it was; the names of its Jobs depend on it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub trial: String,
+    /// When the first of them was done (RFC 3339).
     pub at: String,
+    /// Whence it was tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
     /// Connections that nobody declared, and that did not open.
     pub refused: i32,
-    /// Connections that nobody declared, and that opened (at most 16).
+    /// Connections that nobody declared, and that opened, and whence (at most 16).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub opened: Vec<String>,
-    /// Allowed connections that did not open, and names without an address (at most 16).
+    /// Declared connections that did not open, and names without an address, and whence (at most 16).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreached: Vec<String>,
 }

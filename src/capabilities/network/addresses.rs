@@ -3,6 +3,8 @@
 //! Guarantees: no rendered policy allows a metadata service, and none allows the cluster's own addresses, where the platform
 //! says which these are.
 
+use std::net::IpAddr;
+
 use crate::{
     api::v1alpha1::{EgressFlow, Lifecycle},
     capabilities::{Contributions, Peer},
@@ -11,11 +13,11 @@ use crate::{
 };
 
 /// Where clouds hand out credentials of the node: IPv4 (AWS, Azure, Google and others) and IPv6 (AWS).
-pub const METADATA_ADDRESS: &str = "169.254.169.254";
-const METADATA: [&str; 2] = ["169.254.169.254/32", "fd00:ec2::254/128"];
+pub const METADATA_ADDRESSES: [&str; 2] = ["169.254.169.254", "fd00:ec2::254"];
 
 fn metadata() -> impl Iterator<Item = Cidr> {
-    METADATA.iter().filter_map(|text| text.parse().ok())
+    let single = |address: IpAddr| Cidr::new(address, if address.is_ipv4() { 32 } else { 128 });
+    METADATA_ADDRESSES.iter().filter_map(move |text| single(text.parse().ok()?))
 }
 
 /// The cluster's own ranges, as the platform names them; those that are none are refused by [`check`].

@@ -6,6 +6,7 @@ pub mod graph;
 mod hosts;
 pub mod proof;
 mod render;
+pub mod tries;
 
 use std::collections::BTreeMap;
 
@@ -52,8 +53,8 @@ impl Capability for Network {
     fn render(plan: &Plan, input: Input<'_>, shared: &Contributions) -> Vec<Desired> {
         let policies = policies(plan, input.tenant, shared);
         let trial = proof::trial(input, &proof::of_wanted(input.tenant, &policies));
-        let trial = trial.render(input).filter(|_| !plan.off);
-        policies.into_iter().map(Desired::Apply).chain(trial).collect()
+        let jobs = if plan.off { Vec::new() } else { trial.render(input, &merged(shared)) };
+        policies.into_iter().map(Desired::Apply).chain(jobs).collect()
     }
 
     fn record(plan: &Plan, input: Input<'_>, shared: &Contributions, status: &mut HospitalTenantStatus) {
@@ -93,7 +94,7 @@ impl Capability for Network {
 fn policies(plan: &Plan, tenant: &Tenant, shared: &Contributions) -> Vec<Object> {
     let deny = if plan.off { render::allow_all(tenant) } else { render::deny_all(tenant) };
     let flows = merged(shared).into_iter().flat_map(|flow| render::flow(tenant, &flow));
-    let attempts = render::attempts(tenant, &proof::receivers(tenant));
+    let attempts = render::attempts(tenant, &tries::receivers(tenant));
     std::iter::once(deny).chain(flows).chain(attempts).collect()
 }
 

@@ -1,36 +1,41 @@
-//! Proof by trying: a pod under the hospital's policies connects to what it may and to what it may not.
+//! Proof by trying: pods connect to what they may and to what they may not, from every place that there is.
 //!
-//! Guarantees: nothing counts as proved unless the very policies that are in place were tried, an allowed connection opened
-//! at the same time, and the trial is not old. What the probe is allowed to send, its receivers do not accept: so both
-//! directions are tried.
+//! Guarantees: nothing counts as proved unless the very policies that are in place were tried, from all places, an allowed
+//! connection opened from each of them at the same time, and the trial is not old. What opened at one place is told at once.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{PodReadinessGate, PodTemplateSpec},
+};
 use kube::{ResourceExt, core::DynamicObject};
 use serde::{Deserialize, Serialize};
 
-use super::{addresses::METADATA_ADDRESS, graph};
+use super::{
+    graph,
+    tries::{self, Place, Try},
+};
 use crate::{
     api::v1alpha1::{NetworkGap, NetworkProof, NetworkStatus},
     capabilities::{
-        Capability, Contributions, Input,
+        Capability, Contributions, Flow, Input,
         job::{agent, agents, job},
         network::Network,
         pod::Pod,
-        release, webhooks,
+        release,
     },
     conditions::{Reason, Verdict},
     names,
     objects::{Desired, Object, digest, kind},
-    tenant::{
-        self, Tenant,
-        database::{COMPONENT, Mode},
-    },
+    tenant::Tenant,
 };
 
-/// Component of the probe's pod, and its identity.
+/// Component of the probe's pods, and their identity.
 pub const PROBE: &str = "network-probe";
+/// How trials are made; another one proves something else.
+const SCHEME: u8 = 2;
 /// Between two trials of the same policies.
 const EVERY: TimeDelta = TimeDelta::hours(1);
 /// After a trial that found something open or proved nothing, or after which somebody has touched a policy.
@@ -41,42 +46,10 @@ const FRESH: TimeDelta = TimeDelta::hours(2);
 const SECONDS: i64 = 180;
 /// A trial without a report is tried again after this time.
 const KEPT_SECONDS: i32 = 300;
-/// Port on which the cluster's resolver usually tells its metrics; not among those that anybody declares.
-const METRICS: u16 = 9153;
-/// Stands for the internet: RFC 5737, never anybody's.
-const INTERNET: (&str, u16) = ("198.51.100.1", 443);
-
-/// One connection to try.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Try {
-    /// With whom.
-    pub to: Target,
-    /// What must come of it.
-    pub expect: Expect,
-}
-
-/// Whom to connect to, as a pod knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Target {
-    /// The API server, where every pod is told that it is.
-    ApiServer,
-    /// The resolver that every pod is told to use, on this port.
-    Resolver(u16),
-    /// A host and its port.
-    Server(String, u16),
-}
-
-/// What must come of a try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Expect {
-    /// The connection opens.
-    Open,
-    /// It does not.
-    Closed,
-}
-
+/// Connections that status names; a report names as many.
+const NAMED: usize = 16;
+/// Places that are named for one connection.
+const PLACES: usize = 4;
 /// What came of all tries; the agent's termination message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -93,36 +66,8 @@ pub struct Report {
 pub struct Trial {
     /// What was found when these very policies were tried.
     pub proof: Option<NetworkProof>,
-    /// Name of the Job that tries them, while there is one.
-    job: Option<String>,
-}
-
-/// Receivers of which the policies of the hospital allow the probe to send something, and which must not take it.
-pub fn receivers(tenant: &Tenant) -> Vec<(&str, i32)> {
-    let components = tenant.application.components.iter();
-    let ports =
-        components.flat_map(|component| component.ports.iter().map(|port| (component.name.as_str(), port.port)));
-    let database = tenant.database.iter().filter(|database| !matches!(database.mode, Mode::External(_)));
-    let gate = webhooks::exists(tenant).then_some((tenant::webhooks::COMPONENT, tenant::webhooks::PORT));
-    database.map(|database| (COMPONENT, database.port)).chain(gate).chain(ports).take(24).collect()
-}
-
-fn tries(tenant: &Tenant) -> Vec<Try> {
-    let (open, closed) = (|to| Try { to, expect: Expect::Open }, |to| Try { to, expect: Expect::Closed });
-    let server = |host: &str, port: u16| Target::Server(host.to_owned(), port);
-    let own = receivers(tenant).into_iter().filter_map(|(component, port)| {
-        let database = tenant.database.as_ref().filter(|_| component == COMPONENT);
-        let host = database.map_or_else(|| format!("{component}.{}.svc", tenant.namespace), |d| d.host.clone());
-        Some(closed(server(&host, u16::try_from(port).ok()?)))
-    });
-    let others = [
-        open(Target::Resolver(53)),
-        closed(Target::Resolver(METRICS)),
-        closed(Target::ApiServer),
-        closed(server(METADATA_ADDRESS, 80)),
-        closed(server(INTERNET.0, INTERNET.1)),
-    ];
-    others.into_iter().chain(own).collect()
+    /// Names of the Jobs that try them, and whence, while there are any.
+    jobs: Vec<(String, Place)>,
 }
 
 /// Whether a policy stays between two releases. Those for the Jobs that ask during one come and go with it.
@@ -135,7 +80,7 @@ fn digest_of<'a>(tenant: &Tenant, policies: impl Iterator<Item = (&'a str, Strin
     let lasting = policies.filter(|(name, _)| is_lasting(name));
     // Where names lead changes by itself, and nothing of the trial depends on it.
     let lasting = lasting.map(|(name, digest)| (name, if graph::follows_names(name) { String::new() } else { digest }));
-    digest(&(tries(tenant), lasting.collect::<BTreeMap<_, _>>()))
+    digest(&(SCHEME, tries::places(tenant), tries::receivers(tenant), lasting.collect::<BTreeMap<_, _>>()))
 }
 
 /// As they are wanted.
@@ -153,19 +98,56 @@ pub fn of_observed(input: Input<'_>) -> String {
 /// What is known of these policies.
 pub fn trial(input: Input<'_>, of: &str) -> Trial {
     let tenant = input.tenant;
-    let before = tenant.status.network.proof.as_ref().filter(|proof| proof.of == of);
-    let job = format!("{PROBE}-{}", digest(&(of, before.map(|proof| &proof.at))));
-    let report = input.observed.report_of(&job, PROBE).and_then(|report| {
-        let Report { refused, opened, unreached } = serde_json::from_str(&report.text).ok()?;
-        Some(NetworkProof { of: of.to_owned(), at: report.ended.to_rfc3339(), refused, opened, unreached })
-    });
-    let reported = report.is_some();
-    let proof = report.or_else(|| before.cloned());
+    let places = tries::places(tenant);
+    let last = tenant.status.network.proof.as_ref().filter(|proof| proof.of == of);
+    // An alarm of some places was told; the others are still to be heard.
+    let going_on =
+        last.filter(|proof| proof.from.len() < places.len() && age(proof, tenant.now).is_some_and(|age| age < AGAIN));
+    let id = going_on.map_or_else(|| digest(&(of, last.map(|proof| &proof.at))), |proof| proof.trial.clone());
+    let jobs: Vec<_> = places.into_iter().map(|place| (format!("{PROBE}-{}", digest(&(&id, &place))), place)).collect();
+    let report = |(job, place): &'_ (String, Place)| {
+        let report = input.observed.report_of(job, PROBE)?;
+        Some((place.clone(), report.ended, serde_json::from_str::<Report>(&report.text).ok()?))
+    };
+    let reports: Vec<_> = jobs.iter().filter_map(report).collect();
+    // What is open from one place is open, whatever the others will say.
+    let tell = reports.len() == jobs.len() || reports.iter().any(|(_, _, report)| !report.opened.is_empty());
+    let more = reports.len() > going_on.map_or(0, |proof| proof.from.len());
+    let news = merged(&reports).filter(|_| tell && more);
+    let news = news.map(|found| NetworkProof { of: of.to_owned(), trial: id.clone(), ..found });
+    let reported = news.is_some();
+    let proof = news.or_else(|| last.cloned());
     let gaps = &tenant.status.network.gaps;
     let due = proof.as_ref().is_none_or(|proof| age(proof, tenant.now).is_none_or(|age| age >= interval(proof, gaps)));
     // What has reported goes after that was written down.
-    let job = Some(job).filter(|_| reported || (due && release::serves(input)));
-    Trial { proof, job }
+    let wanted = reported || going_on.is_some() || (due && release::serves(input));
+    Trial { proof, jobs: if wanted { jobs } else { Vec::new() } }
+}
+
+/// What all these places found, as of the first of them; nothing of nobody.
+fn merged(reports: &[(Place, DateTime<Utc>, Report)]) -> Option<NetworkProof> {
+    let at = reports.iter().map(|(_, ended, _)| *ended).min()?.to_rfc3339();
+    let named = |of: fn(&Report) -> &[String]| {
+        let mut whence: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (place, _, report) in reports {
+            of(report).iter().for_each(|to| whence.entry(to).or_default().push(place.to_string()));
+        }
+        let line = |(to, mut from): (&str, Vec<String>)| {
+            let more = from.len().saturating_sub(PLACES);
+            from.truncate(PLACES);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("{to} from {}{more}", from.join(", "))
+        };
+        whence.into_iter().map(line).take(NAMED).collect()
+    };
+    Some(NetworkProof {
+        at,
+        from: reports.iter().map(|(place, _, _)| place.to_string()).collect(),
+        refused: reports.iter().fold(0, |sum: i32, (_, _, report)| sum.saturating_add(report.refused)),
+        opened: named(|report| &report.opened),
+        unreached: named(|report| &report.unreached),
+        ..NetworkProof::default()
+    })
 }
 
 /// Whether a policy was put right after that trial. Ends of trials are known to the second.
@@ -191,39 +173,60 @@ pub fn due(status: &NetworkStatus, now: DateTime<Utc>) -> Option<DateTime<Utc>> 
     [at + interval(proof, &status.gaps), at + FRESH].into_iter().find(|moment| *moment > now)
 }
 
-/// The probe's own identity and its one allowed connection.
+/// The probe's own identity, its one allowed connection, and room for its pods.
 pub fn contribute(tenant: &Tenant, shared: &mut Contributions) {
     shared.identity(PROBE);
     shared.resolution(tenant, PROBE);
-    shared.errands.push(agents(1));
+    let here = tries::places(tenant).into_iter().filter(|place| *place != Place::OtherNamespace);
+    shared.errands.extend(here.map(|_| agents(1)));
+}
+
+/// The Job that tries from one place.
+fn errand(tenant: &Tenant, place: &Place, name: &str, tries: &[Try]) -> Job {
+    // Plain strings and numbers always have a JSON form.
+    let word = |one| ["--try".to_owned(), serde_json::to_string(one).unwrap_or_default()];
+    let pod = Pod {
+        tenant,
+        capability: Network::NAME,
+        component: PROBE,
+        colour: None,
+        version: None,
+        init: Vec::new(),
+        main: agent(PROBE, &tenant.settings.agent_image, &["probe", "network"], tries.iter().flat_map(word).collect()),
+        beside: Vec::new(),
+        volumes: Vec::new(),
+        termination_seconds: 1,
+        restart_policy: "Never",
+        reports: true,
+        annotations: BTreeMap::new(),
+    };
+    let mut job = job(pod, name, SECONDS, KEPT_SECONDS);
+    match place {
+        Place::Probe => {}
+        Place::OtherNamespace => job.metadata.namespace = Some(names::PROBES.to_owned()),
+        Place::Component(component) => {
+            let template = job.spec.as_mut().map(|spec| &mut spec.template);
+            if let Some(PodTemplateSpec { metadata: Some(metadata), spec: Some(spec) }) = template {
+                // Policies know it as a pod of the component, and Services must not.
+                metadata.labels.get_or_insert_default().insert(names::COMPONENT.to_owned(), component.clone());
+                spec.readiness_gates = Some(vec![PodReadinessGate { condition_type: names::TAKES_TRAFFIC.to_owned() }]);
+            }
+        }
+    }
+    job
 }
 
 impl Trial {
-    /// The Job that tries, while it is due.
-    pub fn render(&self, input: Input<'_>) -> Option<Desired> {
-        let (name, tenant) = (self.job.as_ref()?, input.tenant);
-        // Plain strings and numbers always have a JSON form.
-        let word = |one| ["--try".to_owned(), serde_json::to_string(one).unwrap_or_default()];
-        let args = tries(tenant).iter().flat_map(word).collect();
-        let pod = Pod {
-            tenant,
-            capability: Network::NAME,
-            component: PROBE,
-            colour: None,
-            version: None,
-            init: Vec::new(),
-            main: agent(PROBE, &tenant.settings.agent_image, &["probe", "network"], args),
-            beside: Vec::new(),
-            volumes: Vec::new(),
-            termination_seconds: 1,
-            restart_policy: "Never",
-            reports: true,
-            annotations: BTreeMap::new(),
+    /// The Jobs that try, while it is due.
+    pub fn render(&self, input: Input<'_>, flows: &[Flow]) -> Vec<Desired> {
+        let one = |(name, place): &(String, Place)| {
+            let tries = tries::of(input.tenant, place, flows);
+            let job = Object::new(kind::JOB, &errand(input.tenant, place, name, &tries));
+            // The template of a Job cannot change: one that is there stays as it is.
+            let there = input.observed.objects.contains_key(&job.at);
+            if there { Desired::Keep(job.at) } else { Desired::Apply(job) }
         };
-        let job = Object::new(kind::JOB, &job(pod, name, SECONDS, KEPT_SECONDS));
-        // The template of a Job cannot change: one that is there stays as it is.
-        let there = input.observed.objects.contains_key(&job.at);
-        Some(if there { Desired::Keep(job.at) } else { Desired::Apply(job) })
+        self.jobs.iter().map(one).collect()
     }
 
     /// What the last trial says of the policies in place.
@@ -232,10 +235,10 @@ impl Trial {
             let message = "policies are in place; whether they are enforced was not tried since they last changed";
             return Verdict::unknown(Reason::NotTried, message);
         };
-        let NetworkProof { refused, opened, unreached, at, .. } = proof;
+        let NetworkProof { refused, opened, unreached, at, from, .. } = proof;
         if !opened.is_empty() {
             let message = format!(
-                "the network plug-in does not enforce NetworkPolicies: nobody declared these connections of a probe, and they opened: {}",
+                "nobody declared these connections of probes, and they opened: {}; the network plug-in does not enforce NetworkPolicies, or one that is not the operator's allows them",
                 opened.join(", ")
             );
             return Verdict::failed(Reason::NetworkOpen, message);
@@ -245,13 +248,16 @@ impl Trial {
             return Verdict::unknown(Reason::NotTried, message);
         }
         if !unreached.is_empty() || *refused == 0 {
-            let message =
-                format!("the last trial proves nothing, because the probe could not reach {}", unreached.join(", "));
+            let message = format!(
+                "the last trial proves nothing, because what is declared did not open: {}",
+                unreached.join(", ")
+            );
             return Verdict::unknown(Reason::NotTried, message);
         }
         // Without the time, which changes every hour and is written beside it.
         Verdict::proved(format!(
-            "all traffic is denied but the declared flows: a probe tried {refused} connections that nobody declared, and none opened"
+            "all traffic is denied but the declared flows: of {refused} connections that nobody declared, tried from {} places, none opened",
+            from.len()
         ))
     }
 }
@@ -273,16 +279,17 @@ mod tests {
     fn found(refused: i32, opened: &[&str], unreached: &[&str]) -> NetworkProof {
         let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         NetworkProof {
-            of: String::new(),
             at: at(0).to_rfc3339(),
+            from: vec!["another namespace".to_owned()],
             refused,
             opened: all(opened),
             unreached: all(unreached),
+            ..NetworkProof::default()
         }
     }
 
     fn judged(proof: Option<NetworkProof>, minutes: i64) -> (Proof, Reason) {
-        let verdict = Trial { proof, job: None }.assess(at(minutes));
+        let verdict = Trial { proof, jobs: Vec::new() }.assess(at(minutes));
         (verdict.proof, verdict.reason)
     }
 
@@ -300,6 +307,26 @@ mod tests {
             assert_eq!(judged(Some(open), minutes), (Proof::Failed, Reason::NetworkOpen));
         }
         assert_eq!(judged(Some(NetworkProof { at: "then".to_owned(), ..found(7, &[], &[]) }), 1), unknown);
+    }
+
+    #[test]
+    fn what_several_places_found_is_one_proof_as_old_as_the_first_of_them() {
+        let report = |refused, opened: &[&str]| Report {
+            refused,
+            opened: opened.iter().map(|to| (*to).to_owned()).collect(),
+            unreached: Vec::new(),
+        };
+        let (places, mut reports) =
+            (["a", "b", "c", "d", "e"].map(|name| Place::Component(name.to_owned())), Vec::new());
+        for (minutes, place) in (3..).zip(places) {
+            reports.push((place, at(minutes), report(2, &["x:1"])));
+        }
+        reports.push((Place::OtherNamespace, at(2), report(5, &["y:2"])));
+        let proof = merged(&reports).unwrap();
+        assert_eq!((proof.at, proof.refused), (at(2).to_rfc3339(), 15));
+        assert_eq!(proof.opened, ["x:1 from a, b, c, d and 1 more", "y:2 from another namespace"]);
+        assert_eq!(proof.from.len(), 6);
+        assert_eq!(merged(&[]), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
     addresses,
     graph::{self, Side},
     proof::PROBE,
+    tries::Receiver,
 };
 use crate::{
     api::v1alpha1::Protocol,
@@ -97,8 +98,8 @@ pub fn flow(tenant: &Tenant, flow: &Flow) -> Vec<Object> {
 }
 
 /// Lets the probe send what its receivers must refuse; without it, only the probe's own side would be tried.
-pub fn attempts(tenant: &Tenant, receivers: &[(&str, i32)]) -> Option<Object> {
-    let rule = |(component, port): &(&str, i32)| NetworkPolicyEgressRule {
+pub fn attempts(tenant: &Tenant, receivers: &[Receiver]) -> Option<Object> {
+    let rule = |Receiver { component, port, .. }: &Receiver| NetworkPolicyEgressRule {
         to: Some(peers(tenant, &Peer::component(component))),
         ports: Some(vec![NetworkPolicyPort {
             port: Some(IntOrString::Int(*port)),

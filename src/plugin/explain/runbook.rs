@@ -18,6 +18,7 @@ const JOB: &str = "kubectl -n {ns} get jobs";
 const JOB_LOG: &str = "kubectl -n {ns} logs job/JOB      # the one named in the message";
 const AGAIN: &str =
     "kubectl patch ht {name} --type merge -p '{\"spec\":{\"release\":{\"attempt\":N}}}'      # one more than before";
+const TRIALS: &str = "kubectl get jobs,pods -A -l his-operator.io/tenant={name},his-operator.io/capability=network";
 const RETAINED: &str =
     "kubectl -n {ns} get configmap retained-data -o yaml      # what was kept, and of which hospital";
 const EDIT: &str = "kubectl edit ht {name}      # or correct its file and apply it";
@@ -74,7 +75,7 @@ fn templates(reason: Reason) -> &'static [&'static str] {
             "kubectl -n {ns} get networkpolicies",
             "kubectl -n kube-system get pods      # is a network plug-in that enforces them among these?",
         ],
-        Reason::NotTried => &["kubectl -n {ns} get jobs,pods -l app.kubernetes.io/component=network-probe", EVENTS],
+        Reason::NotTried => &[TRIALS, EVENTS],
         Reason::HostRefused | Reason::HostUnresolved => &[HOSTS, EDIT],
         Reason::SwitchedOff => &[STATUS, EDIT],
         Reason::Paused => &[STATUS, "kubectl his resume {name}      # before its end"],
