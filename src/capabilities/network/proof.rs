@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kube::{ResourceExt, core::DynamicObject};
 use serde::{Deserialize, Serialize};
 
-use super::{addresses::METADATA_ADDRESS, graph};
+use super::{addresses::METADATA_ADDRESS, graph, named};
 use crate::{
     api::v1alpha1::{NetworkGap, NetworkProof, NetworkStatus},
     capabilities::{
@@ -145,7 +145,7 @@ pub fn of_wanted<'a>(tenant: &Tenant, policies: impl IntoIterator<Item = &'a Obj
 
 /// As they are in the cluster.
 pub fn of_observed(input: Input<'_>) -> String {
-    let all = input.observed.objects.iter().filter(|(at, _)| at.kind == kind::NETWORK_POLICY);
+    let all = input.observed.objects.iter().filter(|(at, _)| named::is_policy(at.kind));
     let digest = |live: &DynamicObject| live.annotations().get(names::DESIRED).cloned().unwrap_or_default();
     digest_of(input.tenant, all.map(|(at, live)| (at.name.as_str(), digest(live))))
 }
