@@ -62,6 +62,7 @@ const ORACLES: &[(&str, Oracle)] = &[
     ("no_open_peer", objects::no_open_peer),
     ("reach_as_declared", reach::as_declared),
     ("gate_stays_outside", outside::gate_stays_outside),
+    ("names_as_declared", outside::names_as_declared),
     ("deny_before_workload", objects::deny_before_workload),
     ("no_wildcard", objects::no_wildcard),
     ("no_secret_value", objects::no_secret_value),
@@ -290,7 +291,12 @@ fn secrets_of_any_name_can_be_bound() {
 
 #[test]
 fn every_oracle_notices_its_mutant() {
-    let hospitals = [Hospital::fixture(), Hospital::fixture().calling(0), Hospital::fixture().growing(0)];
+    let hospitals = [
+        Hospital::fixture(),
+        Hospital::fixture().calling(0),
+        Hospital::fixture().growing(0),
+        Hospital::fixture().naming(0),
+    ];
     let worlds: Vec<World> = hospitals.iter().flat_map(states).collect();
     for (name, oracle) in ORACLES {
         let damage = mutants::of(name);

@@ -42,6 +42,12 @@ pub fn of(oracle: &str) -> Damage {
                 except.retain(|range| range != "172.16.0.0/12");
             })
         },
+        "names_as_declared" => |world| {
+            first(world, kind::CILIUM_NETWORK_POLICY, |body| {
+                let ranges = body["spec"]["egressDeny"][0]["toCIDRSet"].as_array_mut().unwrap();
+                ranges.retain(|range| range["cidr"] != "172.16.0.0/12");
+            })
+        },
         "deny_before_workload" => |world| {
             let deny = world.objects.iter().position(|object| object.name == "default-deny");
             let workloads = world.objects.iter().any(crate::world::Rendered::runs_pods);
