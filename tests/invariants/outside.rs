@@ -96,21 +96,22 @@ fn is_declared(world: &World, component: &str, rule: &Value, ports: &Value) -> b
     };
     if rule["toFQDNs"].is_null() {
         let asks = ports["rules"] == json!({ "dns": [{ "matchPattern": "*" }] });
-        let resolver = rule["toEndpoints"] == json!([{ "matchLabels": {
+        let resolver = rule["toEndpoints"]
+            == json!([{ "matchLabels": {
             "k8s:io.kubernetes.pod.namespace": "kube-system", "k8s:k8s-app": "kube-dns",
         } }]);
         return asks && resolver && list(&ports["ports"]).all(|one| port(one) == 53);
     }
     let only = rule.as_object().unwrap().keys().all(|key| ["toFQDNs", "toPorts"].contains(&key.as_str()));
-    only && list(&ports["ports"]).all(|one| {
-        one["protocol"] == "TCP" && list(&rule["toFQDNs"]).all(|name| named(name, port(one)))
-    })
+    only && list(&ports["ports"])
+        .all(|one| one["protocol"] == "TCP" && list(&rule["toFQDNs"]).all(|name| named(name, port(one))))
 }
 
 /// Whether a policy of Kubernetes allows an address to a component.
 fn by_address(world: &World, component: &str, port: &Value, address: IpAddr) -> bool {
     let of = |body: &Value| body["spec"]["podSelector"]["matchLabels"][names::COMPONENT] == component;
-    let same = |one: &Value| one["port"].to_string() == *port["port"].as_str().unwrap() && one["protocol"] == "TCP";
+    let port: i64 = port["port"].as_str().unwrap().parse().unwrap();
+    let same = |one: &Value| one["port"] == port && one["protocol"] == "TCP";
     let rules = world.of_kind(kind::NETWORK_POLICY).filter(|policy| of(&policy.body));
     let rules = rules.flat_map(|policy| list(&policy.body["spec"]["egress"]));
     let mut blocks =

@@ -77,8 +77,7 @@ fn resolvers(flow: &Flow, flows: &[Flow]) -> Vec<Egress> {
         match &other.to {
             Peer::Elsewhere { namespace, labels, .. } => {
                 let labels = labels.iter().map(|(key, value)| (format!("k8s:{key}"), value.clone()));
-                let match_labels: BTreeMap<_, _> =
-                    labels.chain([(NAMESPACE.to_owned(), namespace.clone())]).collect();
+                let match_labels: BTreeMap<_, _> = labels.chain([(NAMESPACE.to_owned(), namespace.clone())]).collect();
                 Some(Egress { to_endpoints: vec![Selector { match_labels }], to_ports, ..Egress::default() })
             }
             Peer::Addresses { .. } => {
