@@ -63,6 +63,7 @@ const ORACLES: &[(&str, Oracle)] = &[
     ("reach_as_declared", reach::as_declared),
     ("tried_as_allowed", reach::tried_as_allowed),
     ("gate_stays_outside", outside::gate_stays_outside),
+    ("names_as_declared", outside::names_as_declared),
     ("deny_before_workload", objects::deny_before_workload),
     ("no_wildcard", objects::no_wildcard),
     ("no_secret_value", objects::no_secret_value),
@@ -255,6 +256,12 @@ fn isolation_stays_proved_while_names_lead_elsewhere() {
         observed.resolved.insert("results.example.org".to_owned(), now);
         assert_eq!(isolated_once_written(&tenant, &observed), expected, "{leads_to}");
     }
+    // Another name is another policy.
+    let hosts = vec!["lab.example.org".to_owned()];
+    let edited = with_flow(&hospital, &tenant, EgressFlow { hosts, ..EgressFlow::default() });
+    let out = support::leads_to(["9.9.9.9".parse().unwrap()]);
+    observed.resolved = [("results.example.org".to_owned(), out.clone()), ("lab.example.org".to_owned(), out)].into();
+    assert_eq!(isolated_once_written(&edited, &observed), (Proof::Unknown, Reason::NotTried));
 }
 
 fn with_flow(hospital: &Hospital, tenant: &HospitalTenant, flow: EgressFlow) -> HospitalTenant {
@@ -270,7 +277,7 @@ fn isolated_once_written(tenant: &HospitalTenant, observed: &Observed) -> (Proof
     let pass = pass::plan(&inputs(tenant.clone()), observed).unwrap();
     let mut observed = observed.clone();
     for desired in &pass.desired {
-        if let (Desired::Apply(object), "NetworkPolicy") = (desired, desired.at().kind.kind) {
+        if let (Desired::Apply(object), "NetworkPolicy" | "CiliumNetworkPolicy") = (desired, desired.at().kind.kind) {
             let live = serde_json::from_value(object.body.clone()).unwrap();
             observed.objects.insert(object.at.clone(), Arc::new(live));
         }
@@ -355,7 +362,8 @@ fn secrets_of_any_name_can_be_bound() {
 
 #[test]
 fn every_oracle_notices_its_mutant() {
-    let hospitals = [Hospital::fixture(), Hospital::fixture().calling(0), Hospital::fixture().growing(0)];
+    let plain = Hospital::fixture;
+    let hospitals = vec![plain(), plain().calling(0), plain().growing(0), plain().naming(0)];
     let worlds: Vec<World> = hospitals.iter().flat_map(states).collect();
     for (name, oracle) in ORACLES {
         let damage = mutants::of(name);

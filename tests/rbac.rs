@@ -238,6 +238,7 @@ fn admission_policies_compile_without_a_warning() {
             "his-operator-tenant-services",
             "his-operator-tenant-pods",
             "his-operator-tenant-flows",
+            "his-operator-tenant-named-flows",
         ] {
             assert_eq!(warnings(&policies, name).await, "", "{name}");
         }

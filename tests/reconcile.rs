@@ -33,6 +33,7 @@ mod reconcile {
     mod interference;
     mod leaks;
     mod log;
+    mod named;
     mod partial;
     mod pause;
     mod ready;

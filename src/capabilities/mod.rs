@@ -85,7 +85,7 @@ pub enum Peer {
     Hosts {
         /// Their DNS names.
         names: BTreeSet<String>,
-        /// Where these lead: single addresses, never none.
+        /// Where these lead: single addresses; none where only the network plug-in may find out.
         addresses: BTreeSet<Cidr>,
     },
     /// Every public address: none that is private, local, otherwise special or the cluster's own.

@@ -88,12 +88,12 @@ impl Writer {
     /// Applies a stamped object unless the live one already covers it; returns the API server's answer if it was asked.
     ///
     /// Where the API server or another manager keeps changing a field back, the object is applied once and then again only
-    /// when it changes; a `NetworkPolicy` or RBAC object that cannot be made exact is an error, because it is open.
+    /// when it changes; a policy of the network or an RBAC object that cannot be made exact is an error, because it is open.
     pub async fn ensure(&self, stamped: &Object, live: Option<&DynamicObject>) -> Result<Option<DynamicObject>, Error> {
         let Some(live) = live else { return self.apply(stamped).await.map(Some) };
         let Some(path) = difference(live, stamped) else { return Ok(None) };
         if self.memory().get(&stamped.at).is_some_and(|seen| *seen == substance(live)) {
-            return if is_exact(stamped) {
+            return if stamped.at.kind.is_exact() {
                 Err(Error::Contested { at: stamped.at.to_string(), path })
             } else {
                 Ok(None)
@@ -137,7 +137,7 @@ impl Writer {
         if before.is_none() {
             tracing::warn!(object = %stamped.at, path, "stays different although it was applied; another manager or the API server sets it");
         }
-        if is_exact(stamped) {
+        if stamped.at.kind.is_exact() {
             return Err(Error::Contested { at: stamped.at.to_string(), path });
         }
         Ok(answer)
@@ -294,11 +294,6 @@ impl Writer {
 /// Resource versions of one kind grow (KEP-5504).
 fn version(tenant: &HospitalTenant) -> u64 {
     tenant.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
-}
-
-/// Kinds where one field more than desired opens what was closed.
-fn is_exact(object: &Object) -> bool {
-    matches!(object.at.kind.kind, "NetworkPolicy" | "Role" | "RoleBinding")
 }
 
 /// Digest of what an apply can change: neither status nor bookkeeping.

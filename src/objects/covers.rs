@@ -4,7 +4,7 @@
 //! carries values for a person's own screen, and whoever shows them redacts them first.
 //! A field that is desired must be there with an equal value. What else is there belongs to other field managers or to
 //! the API server's defaults, with one exception: an element of an atomic list has exactly one owner, and so has the
-//! body of a `NetworkPolicy` or an RBAC object. There, one extra key (a `namespaceSelector` beside a `podSelector`) opens
+//! body of a `NetworkPolicy`, of a `CiliumNetworkPolicy` or of an RBAC object. There, one extra key (a `namespaceSelector` beside a `podSelector`) opens
 //! what was closed, so only known defaults are tolerated.
 //!
 //! List semantics are those of server-side apply in Kubernetes 1.35
@@ -68,7 +68,7 @@ type Tell<'t> = dyn FnMut(&Place<'_>, Option<&Value>, Option<&Value>) -> Control
 fn walk(live: &DynamicObject, desired: &Object, tell: &mut Tell<'_>) -> ControlFlow<()> {
     let Some(body) = desired.body.as_object() else { return ControlFlow::Continue(()) };
     let metadata = serde_json::to_value(&live.metadata).unwrap_or_default();
-    let exact = matches!(desired.at.kind.kind, "NetworkPolicy" | "RoleBinding" | "Role");
+    let exact = desired.at.kind.is_exact();
     let root = Place { parent: None, step: Step::Root };
     if exact {
         unexpected(live.data.as_object(), body, &root, tell)?;

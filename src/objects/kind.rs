@@ -76,6 +76,11 @@ impl Kind {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
     }
 
+    /// Whether one field more than desired opens what was closed.
+    pub fn is_exact(&self) -> bool {
+        [NETWORK_POLICY, CILIUM_NETWORK_POLICY, ROLE_BINDING].contains(self)
+    }
+
     const fn workload(group: &'static str, kind: &'static str, plural: &'static str, reason: &'static str) -> Self {
         Self {
             group,
@@ -236,6 +241,16 @@ pub const HTTP_ROUTE: Kind = Kind::workload(
     "the hospital's hosts on the platform's Gateway",
 )
 .foreign("httproutes.gateway.networking.k8s.io");
+/// Allowed traffic to servers with DNS names (Cilium).
+pub const CILIUM_NETWORK_POLICY: Kind = Kind::workload(
+    "cilium.io",
+    "CiliumNetworkPolicy",
+    "ciliumnetworkpolicies",
+    "servers outside that a hospital names by DNS name, where Cilium can follow the names",
+)
+.at_version("v2")
+.without(&["/status"])
+.foreign("ciliumnetworkpolicies.cilium.io");
 /// HA database (CloudNativePG).
 pub const CNPG_CLUSTER: Kind =
     Kind::workload("postgresql.cnpg.io", "Cluster", "clusters", "highly available database run by CloudNativePG")

@@ -43,6 +43,7 @@ pub fn of(oracle: &str) -> Damage {
                 except.retain(|range| range != "172.16.0.0/12");
             })
         },
+        "names_as_declared" => let_in,
         "deny_before_workload" => |world| {
             let deny = world.objects.iter().position(|object| object.name == "default-deny");
             let workloads = world.objects.iter().any(crate::world::Rendered::runs_pods);
@@ -91,6 +92,14 @@ fn told(world: &mut World) -> bool {
 /// A way in beside the Gateway.
 fn led_in(world: &mut World) -> bool {
     first(world, kind::SERVICE, |body| body["spec"]["type"] = "LoadBalancer".into())
+}
+
+/// A name that may lead to a private address.
+fn let_in(world: &mut World) -> bool {
+    first(world, kind::CILIUM_NETWORK_POLICY, |body| {
+        let ranges = body["spec"]["egressDeny"][0]["toCIDRSet"].as_array_mut().unwrap();
+        ranges.retain(|range| range["cidr"] != "172.16.0.0/12");
+    })
 }
 
 /// An autoscaler of pods that nobody is led to.

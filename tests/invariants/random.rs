@@ -33,7 +33,10 @@ impl Hospital {
             crds: crds(),
             platform: Some(Arc::new(self.platform.clone())),
             application: Some(Arc::new(self.application.clone())),
-            resolved: BTreeMap::from([(NAMED.to_owned(), leads_to(LEADS_TO.map(|text| text.parse().unwrap())))]),
+            resolved: BTreeMap::from([
+                (NAMED.to_owned(), leads_to(LEADS_TO.map(|text| text.parse().unwrap()))),
+                (PUBLIC.to_owned(), leads_to(["1.2.3.5".parse().unwrap()])),
+            ]),
             ..Observed::default()
         }
     }
@@ -65,6 +68,15 @@ impl Hospital {
         let value = "{{ webhooks.proxy }}".to_owned();
         spec.components[caller].env.push(EnvVar { name: "HTTPS_PROXY".to_owned(), value });
         self.tenant.spec.webhooks = Some(WebhooksSpec { hosts: vec!["*.example.org".to_owned()] });
+        self
+    }
+
+    /// One of its components calls a server by its name, and two ranges of private addresses beside it.
+    pub fn naming(mut self, component: usize) -> Self {
+        let name = self.application.spec.components[component].name.clone();
+        let named = egress_of(&name, RANGES.len(), 443);
+        let private = EgressFlow { hosts: Vec::new(), cidrs: vec!["192.168.0.0/24".to_owned()], ..named.clone() };
+        self.tenant.spec.network.get_or_insert_default().egress.extend([named, private]);
         self
     }
 
@@ -300,7 +312,7 @@ prop_compose! {
         user_namespaces in any::<bool>(),
         gateway in prop::bool::weighted(0.9),
         off in prop::bool::weighted(0.1),
-        egress in prop::collection::vec((any::<prop::sample::Index>(), 0..5_usize, 440..444_i32), 0..4),
+        egress in prop::collection::vec((any::<prop::sample::Index>(), 0..9_usize, 440..444_i32), 0..4),
         cluster in any::<bool>(),
         caller in prop::option::weighted(0.2, any::<prop::sample::Index>()),
     ) -> Hospital {
@@ -320,8 +332,10 @@ prop_compose! {
         platform.spec.cluster = cluster.then(|| PlatformCluster { cidrs: vec!["10.0.0.0/25".to_owned()] });
         let components = &application.spec.components;
         for (component, addresses, port) in unique(egress, |(component, _, port)| (component.index(components.len()), *port)) {
-            let flow = egress_of(&component.get(components).name, addresses, port);
-            tenant.spec.network.get_or_insert_default().egress.push(flow);
+            let flow = |addresses| egress_of(&component.get(components).name, addresses, port);
+            // Names by themselves, and beside ranges for the same port.
+            let beside = addresses.checked_sub(RANGES.len() + 1).map(flow);
+            tenant.spec.network.get_or_insert_default().egress.extend(std::iter::once(flow(addresses)).chain(beside));
         }
         if off {
             let off = Off { reason: "a reason of some length".to_owned(), until: "2031-01-01T00:00:00Z".to_owned() };
@@ -341,22 +355,28 @@ prop_compose! {
 const NAMED: &str = "results.example.org";
 const LEADS_TO: [&str; 4] = ["1.2.3.4", "2606:4700::1111", "10.0.0.3", "169.254.169.254"];
 
-/// Names, or ranges of every size; the last two hold the metadata service, and the last one holds the pods of the test too.
+/// Another, which leads out only.
+const PUBLIC: &str = "lab.example.org";
+
+/// Ranges of every size; the last two hold the metadata service, and the last one holds the pods of the test too.
+const RANGES: [&[&str]; 4] = [
+    &["192.0.2.40/32", "198.51.100.0/25"],
+    &["203.0.113.64/26", "2001:db8:2::/64"],
+    &["169.254.0.0/16"],
+    &["0.0.0.0/0"],
+];
+
+/// To some of these ranges, or else to names.
 fn egress_of(component: &str, addresses: usize, port: i32) -> EgressFlow {
     let (component, reason) = (component.to_owned(), "a reason of some length".to_owned());
-    if addresses == 4 {
-        return EgressFlow { component, port, reason, hosts: vec![NAMED.to_owned()], ..EgressFlow::default() };
-    }
-    let ranges: [&[&str]; 4] = [
-        &["192.0.2.40/32", "198.51.100.0/25"],
-        &["203.0.113.64/26", "2001:db8:2::/64"],
-        &["169.254.0.0/16"],
-        &["0.0.0.0/0"],
-    ];
+    let Some(ranges) = RANGES.get(addresses) else {
+        let hosts = [NAMED, PUBLIC].map(ToOwned::to_owned).to_vec();
+        return EgressFlow { component, port, reason, hosts, ..EgressFlow::default() };
+    };
     let broad = addresses == 3;
     EgressFlow {
         component,
-        cidrs: ranges[addresses].iter().map(|text| (*text).to_owned()).collect(),
+        cidrs: ranges.iter().map(|text| (*text).to_owned()).collect(),
         port,
         reason,
         hosts: Vec::new(),

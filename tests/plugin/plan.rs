@@ -132,7 +132,7 @@ fn a_missing_crd_is_a_warning_that_names_the_condition() {
     assert!(ran.err.contains("HospitalTenant st-elsewhere will not be Ready: EdgeReady:"), "{}", ran.err);
     let ran = plan("hospital.yaml", &["--without-crd", "roses.example.org"]);
     assert_eq!(ran.code, Some(1));
-    assert!(ran.err.contains("known are: clusters.postgresql.cnpg.io, httproutes"), "{}", ran.err);
+    assert!(ran.err.contains("known are: ciliumnetworkpolicies.cilium.io, clusters"), "{}", ran.err);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What nobody may make in a hospital's namespace, and what everybody still may.
 
+use his_operator::objects::kind::CILIUM_NETWORK_POLICY;
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace, Pod, Service},
     networking::v1::NetworkPolicy,
@@ -7,6 +8,7 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
+    core::DynamicObject,
 };
 use serde_json::{Value, json};
 
@@ -131,6 +133,51 @@ fn nobody_but_the_operator_writes_a_hospitals_policies() {
         // Elsewhere it is nobody's business.
         let others = Api::<NetworkPolicy>::namespaced(world.admin.clone(), "default");
         others.create(&now, &policy("theirs")).await.unwrap();
+    });
+}
+
+#[test]
+fn nobody_but_the_operator_tells_cilium_what_a_hospital_may_reach() {
+    run(async |world| {
+        let name = hospital(world, "named-flows").await;
+        let module = tokio::task::spawn_blocking(e2e::parts::cilium_dir).await.unwrap().unwrap();
+        let crd = module.join("pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml");
+        world.kubectl(&["apply", "--server-side", "--filename", &crd.display().to_string()]);
+        world.kubectl(&["wait", "--for=condition=Established", "crd/ciliumnetworkpolicies.cilium.io"]);
+        let of = |client: &Client, namespace: &str| {
+            Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &CILIUM_NETWORK_POLICY.api_resource())
+        };
+        let rule = json!({ "endpointSelector": {}, "egress": [{ "toFQDNs": [{ "matchName": "a.example.org" }] }] });
+        let policy = |name: &str| -> DynamicObject {
+            read(
+                &json!({ "apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy", "metadata": { "name": name }, "spec": rule }),
+            )
+        };
+        let (admin, operator) = (of(&world.admin, &name), of(&world.operator, &name));
+        let (now, dry) = (PostParams::default(), PostParams { dry_run: true, ..PostParams::default() });
+        let only = "only the operator may write CiliumNetworkPolicies of a hospital";
+        eventually("the kind is served and fenced", async || {
+            let error = admin.create(&dry, &policy("hole")).await.err().map(|error| error.to_string());
+            (!error.as_ref().is_some_and(|error| error.contains(only))).then(|| format!("{error:?}"))
+        })
+        .await;
+        operator.create(&now, &policy("named")).await.unwrap();
+        let wider = [json!({ "spec": { "egressDeny": null, "ingress": [{}] } }), json!({ "specs": [rule] })];
+        let remover = "system:serviceaccount:kube-system:namespace-controller";
+        let remover = of(&world.plane.client_for(remover, &["system:masters"]).await.unwrap(), &name);
+        let change = PatchParams::default();
+        for patch in wider.map(Patch::Merge) {
+            refused(admin.patch("named", &change, &patch).await, only);
+            refused(remover.patch("named", &change, &patch).await, only);
+        }
+        refused(admin.delete("named", &DeleteParams::default()).await, only);
+        let marked = Patch::Merge(json!({ "metadata": { "labels": { "left": "over" } } }));
+        remover.patch("named", &change, &marked).await.unwrap();
+        remover.delete("named", &DeleteParams::default()).await.unwrap();
+        operator.create(&now, &policy("again")).await.unwrap();
+        operator.delete("again", &DeleteParams::default()).await.unwrap();
+        // Elsewhere it is nobody's business.
+        of(&world.admin, "default").create(&now, &policy("theirs")).await.unwrap();
     });
 }
 

@@ -34,6 +34,8 @@ pub const GROUPS: [&str; 3] =
     ["system:serviceaccounts", "system:serviceaccounts:his-operator-system", "system:authenticated"];
 /// CRD of the Gateway API that the operator writes.
 pub const ROUTES: &str = "httproutes.gateway.networking.k8s.io";
+/// CRD of Cilium that the operator writes.
+pub const CILIUM: &str = "ciliumnetworkpolicies.cilium.io";
 const CLUSTER_SCOPED: [&str; 10] = [
     "CustomResourceDefinition",
     "Namespace",
@@ -102,12 +104,27 @@ pub async fn apply_routes_crd(client: &Client) {
     established(client, ROUTES).await;
 }
 
+/// Cilium's own definition of its policies.
+pub async fn apply_cilium_crd(client: &Client) {
+    let module = tokio::task::spawn_blocking(parts::cilium_dir).await.unwrap().unwrap();
+    let file = module.join("pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml");
+    for document in documents_of(&fs::read_to_string(file).unwrap(), CILIUM) {
+        apply(client, &document).await;
+    }
+    established(client, CILIUM).await;
+}
+
 /// Removes the routes' definition and with it every route.
 pub async fn remove_routes_crd(client: &Client) {
+    remove_crd(client, ROUTES).await;
+}
+
+/// Removes a definition and with it every object.
+pub async fn remove_crd(client: &Client, name: &str) {
     let crds = Api::<CustomResourceDefinition>::all(client.clone());
-    crds.delete(ROUTES, &DeleteParams::default()).await.unwrap();
-    eventually("the CRD of routes goes", DEADLINE, async || {
-        let left = crds.get_opt(ROUTES).await.unwrap();
+    crds.delete(name, &DeleteParams::default()).await.unwrap();
+    eventually(&format!("{name} goes"), DEADLINE, async || {
+        let left = crds.get_opt(name).await.unwrap();
         left.map_or(Ok(()), |crd| Err(format!("{:?}", crd.status)))
     })
     .await;
@@ -139,11 +156,13 @@ pub async fn policies_enforced(client: &Client) {
     .await;
 }
 
-/// Takes down the fence around hospitals' NetworkPolicies (`tests/rbac/hospitals.rs`): what the operator repairs must first be
+/// Takes down the fences around hospitals' policies (`tests/rbac/hospitals.rs`): what the operator repairs must first be
 /// broken by somebody.
 async fn unfenced(client: &Client) {
     let bindings = Api::<ValidatingAdmissionPolicyBinding>::all(client.clone());
-    bindings.delete("his-operator-tenant-flows", &DeleteParams::default()).await.unwrap();
+    for fence in ["his-operator-tenant-flows", "his-operator-tenant-named-flows"] {
+        bindings.delete(fence, &DeleteParams::default()).await.unwrap();
+    }
 }
 
 /// A control plane with all of it.

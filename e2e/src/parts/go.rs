@@ -31,13 +31,12 @@ pub(super) fn build(part: Part, into: &Path, step: &Step) -> Result<()> {
 }
 
 /// Where the source of a module lies, downloaded if it has to be.
-pub(super) fn module_dir(part: Part, module: &str) -> Result<PathBuf> {
+pub(super) fn module_dir(pins: &str, module: &str) -> Result<PathBuf> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Download {
         dir: PathBuf,
     }
-    let Source::Go { pins, .. } = part.recipe().source else { bail!("{} is not built from Go", part.recipe().name) };
     let answer = go()?.dir(pins_dir(pins)?).args(["mod", "download", "-json", module]).output()?;
     let download: Download =
         serde_json::from_str(&answer).with_context(|| format!("unexpected answer of go about module {module}"))?;

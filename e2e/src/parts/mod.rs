@@ -10,7 +10,7 @@ mod wheel;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::{paths, progress};
@@ -53,7 +53,13 @@ pub fn ensure_all(parts: &[Part]) -> Result<()> {
 
 /// The source directory of a Go module that a part was built from; charts and CRDs lie there. Read-only.
 pub fn module_dir(part: Part, module: &str) -> Result<PathBuf> {
-    go::module_dir(part, module)
+    let Source::Go { pins, .. } = part.recipe().source else { bail!("{} is not built from Go", part.recipe().name) };
+    go::module_dir(pins, module)
+}
+
+/// The source directory of Cilium, of which nothing is built. Read-only.
+pub fn cilium_dir() -> Result<PathBuf> {
+    go::module_dir("cilium", "github.com/cilium/cilium")
 }
 
 /// Everything that decides what a part is, as one short word.

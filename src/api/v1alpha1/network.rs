@@ -25,7 +25,8 @@ pub struct EgressFlow {
     #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))").message("every entry of cidrs must be a CIDR such as 192.0.2.10/32"))]
     pub cidrs: Vec<String>,
     /// DNS names of the servers, in place of their addresses. The operator resolves them every minute and allows the addresses
-    /// to which they lead, which `status.network.hosts` shows. A private, local or otherwise special address is refused.
+    /// to which they lead, which `status.network.hosts` shows; where the cluster has Cilium, that follows them as well. A private,
+    /// local or otherwise special address is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 253)))]
     #[x_kube(
@@ -96,7 +97,10 @@ pub struct NetworkStatus {
 pub struct NamedHost {
     /// Its name.
     pub host: String,
-    /// Addresses that are allowed: those to which the name leads, or has led in the last ten minutes.
+    /// By whom it is followed: `Operator`, or `Cilium` beside it.
+    #[serde(default)]
+    pub followed_by: Follower,
+    /// Addresses that the operator allows: those to which the name leads, or has led in the last ten minutes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
     /// Addresses to which it leads and that are not allowed, each with the reason.
@@ -105,6 +109,16 @@ pub struct NamedHost {
     /// Why it was not resolved the last time; `addresses` stay as they were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unresolved: Option<String>,
+}
+
+/// Who finds out where a name leads, and allows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Follower {
+    /// The operator alone, once a minute.
+    #[default]
+    Operator,
+    /// Cilium as well, with each answer that a pod gets.
+    Cilium,
 }
 
 /// A time in which a NetworkPolicy was not as the operator had written it, although nothing that it is made from had changed.

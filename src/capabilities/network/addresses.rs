@@ -39,18 +39,21 @@ pub fn of(peer: &Peer) -> Vec<String> {
 /// What stays denied inside of these ranges of a peer, in the order of its addresses.
 pub fn except<T: AsRef<str>>(tenant: &Tenant, peer: &Peer, cidrs: &[T]) -> Vec<String> {
     let allowed: Vec<Cidr> = cidrs.iter().filter_map(|text| text.as_ref().parse().ok()).collect();
-    let mut never: Vec<Cidr> = metadata().chain(cluster(tenant)).collect();
-    if *peer == Peer::Internet {
-        never.extend(special::ranges());
-        let translated: Vec<Cidr> = never.iter().filter_map(|range| special::behind_a_translator(*range)).collect();
-        never.extend(translated);
-    }
+    let mut never =
+        if *peer == Peer::Internet { not_outside(tenant) } else { metadata().chain(cluster(tenant)).collect() };
     never.retain(|never| allowed.iter().any(|allowed| allowed.covers(*never)));
     never.sort();
     never.dedup();
     // Inside of another one it needs no line of its own.
     let outermost = |one: &&Cidr| !never.iter().any(|other| other != *one && other.covers(**one));
     never.iter().filter(outermost).map(ToString::to_string).collect()
+}
+
+/// What is no server on the internet, as every packet would have it: special, a metadata service or the cluster's own.
+pub fn not_outside(tenant: &Tenant) -> Vec<Cidr> {
+    let plain: Vec<Cidr> = metadata().chain(cluster(tenant)).chain(special::ranges()).collect();
+    let translated = plain.iter().filter_map(|range| special::behind_a_translator(*range));
+    plain.iter().copied().chain(translated).collect()
 }
 
 /// Adds the flows that the spec names.

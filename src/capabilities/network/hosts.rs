@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::addresses;
 use crate::{
-    api::v1alpha1::{EgressFlow, NamedHost},
+    api::v1alpha1::{EgressFlow, Follower, NamedHost},
     capabilities::{Contributions, Peer},
     conditions::{Reason, Verdict},
     objects::{Observed, Resolved},
@@ -25,13 +25,17 @@ const LINGERS: TimeDelta = TimeDelta::minutes(10);
 /// Most addresses of one name. Who has more serves everybody from everywhere, and no list keeps up.
 const MOST: usize = 32;
 
-/// All names of the spec, in order, with what is allowed of each.
-pub fn all(tenant: &Tenant, observed: &Observed) -> Vec<NamedHost> {
+/// All names of the spec, in order, with what is allowed of each. `other` follows those that lead nowhere special.
+pub fn all(tenant: &Tenant, observed: &Observed, other: Follower) -> Vec<NamedHost> {
     let own: Vec<Cidr> = addresses::cluster(tenant).collect();
     let names: BTreeSet<&String> = addresses::egress(tenant).iter().flat_map(|flow| &flow.hosts).collect();
     let before: BTreeMap<&str, &NamedHost> =
         tenant.status.network.hosts.iter().map(|known| (known.host.as_str(), known)).collect();
-    let follow = |name: &String| follow(name, before.get(name.as_str()).copied(), observed.resolved.get(name), &own);
+    let follow = |name: &String| {
+        let known = follow(name, before.get(name.as_str()).copied(), observed.resolved.get(name), &own);
+        let followed_by = if known.refused.is_empty() { other } else { Follower::Operator };
+        NamedHost { followed_by, ..known }
+    };
     names.into_iter().map(follow).collect()
 }
 
@@ -61,17 +65,18 @@ fn follow(host: &str, before: Option<&NamedHost>, resolved: Option<&Resolved>, o
         addresses: allowed.iter().map(ToString::to_string).collect(),
         refused,
         unresolved: resolved.failure.clone(),
+        followed_by: Follower::Operator,
     }
 }
 
-/// Adds the flows to servers with names; none while nobody knows where a name leads.
+/// Adds the flows to servers with names; none while nobody knows, or may find out, where a name leads.
 pub fn contribute(tenant: &Tenant, known: &[NamedHost], shared: &mut Contributions) {
     for EgressFlow { component, hosts, port, reason, .. } in addresses::egress(tenant) {
-        let named = known.iter().filter(|known| hosts.contains(&known.host));
-        let addresses = named.flat_map(|known| &known.addresses).filter_map(|text| text.parse().ok());
+        let named = || known.iter().filter(|known| hosts.contains(&known.host));
+        let addresses = named().flat_map(|known| &known.addresses).filter_map(|text| text.parse().ok());
         let single = |address: IpAddr| Cidr::new(address, if address.is_ipv4() { 32 } else { 128 });
         let addresses: BTreeSet<Cidr> = addresses.filter_map(single).collect();
-        if !addresses.is_empty() {
+        if !addresses.is_empty() || named().any(|known| known.followed_by == Follower::Cilium) {
             let to = Peer::Hosts { names: hosts.iter().cloned().collect(), addresses };
             shared.flow(Peer::component(component), to, *port, reason.as_str());
         }
@@ -93,9 +98,14 @@ pub fn verdict(tenant: &Tenant, known: &[NamedHost]) -> Option<Verdict> {
         Verdict::failed(Reason::HostRefused, message)
     });
     refused.or_else(|| {
-        let NamedHost { host, unresolved, .. } = known.iter().find(|known| known.addresses.is_empty())?;
+        let nowhere = known.iter().find(|known| known.addresses.is_empty())?;
+        let NamedHost { host, unresolved, followed_by, .. } = nowhere;
         let why = unresolved.as_deref().unwrap_or("it has no address");
-        let message = format!("{}: {host} leads nowhere, so nothing is allowed to it: {why}", field(host));
+        let allowed = match followed_by {
+            Follower::Operator => "so nothing is allowed to it",
+            Follower::Cilium => "so nothing is allowed to it but what Cilium hears from a pod's own lookup",
+        };
+        let message = format!("{}: {host} leads nowhere, {allowed}: {why}", field(host));
         Some(Verdict::unknown(Reason::HostUnresolved, message))
     })
 }

@@ -4,6 +4,7 @@ mod addresses;
 mod gaps;
 pub mod graph;
 mod hosts;
+mod named;
 pub mod proof;
 mod render;
 pub mod tries;
@@ -37,17 +38,18 @@ pub struct Plan {
 impl Capability for Network {
     const NAME: &'static str = "network";
     const CONDITION: &'static str = "NetworkIsolated";
-    const KINDS: &'static [Kind] = &[kind::DEFAULT_DENY, kind::NETWORK_POLICY, kind::JOB];
+    const KINDS: &'static [Kind] = &[kind::DEFAULT_DENY, kind::NETWORK_POLICY, kind::CILIUM_NETWORK_POLICY, kind::JOB];
     const GUARDS: bool = true;
     type Plan = Plan;
 
     fn plan(input: Input<'_>, shared: &mut Contributions, _: &Verdicts) -> Result<Plan, Rejection> {
         addresses::check(input.tenant)?;
-        let hosts = hosts::all(input.tenant, input.observed);
+        let off = input.tenant.is_off("spec.network.off", off(input.tenant))?;
+        let hosts = hosts::all(input.tenant, input.observed, named::follower(input.observed, off));
         addresses::contribute(input.tenant, shared);
         hosts::contribute(input.tenant, &hosts, shared);
         proof::contribute(input.tenant, shared);
-        Ok(Plan { off: input.tenant.is_off("spec.network.off", off(input.tenant))?, hosts })
+        Ok(Plan { off, hosts })
     }
 
     fn render(plan: &Plan, input: Input<'_>, shared: &Contributions) -> Vec<Desired> {
@@ -93,9 +95,11 @@ impl Capability for Network {
 /// Nothing, then each declared flow, then what the probe may send for nothing.
 fn policies(plan: &Plan, tenant: &Tenant, shared: &Contributions) -> Vec<Object> {
     let deny = if plan.off { render::allow_all(tenant) } else { render::deny_all(tenant) };
-    let flows = merged(shared).into_iter().flat_map(|flow| render::flow(tenant, &flow));
+    let declared = merged(shared);
+    let flows = declared.iter().flat_map(|flow| render::flow(tenant, flow));
+    let named = named::policies(tenant, &declared, &plan.hosts);
     let attempts = render::attempts(tenant, &tries::receivers(tenant));
-    std::iter::once(deny).chain(flows).chain(attempts).collect()
+    std::iter::once(deny).chain(flows).chain(named).chain(attempts).collect()
 }
 
 /// Flows with the same ends and port become one: its policies have one name, and say all reasons.

@@ -3,7 +3,7 @@
 //! Guarantees: nothing counts as proved unless the very policies that are in place were tried, from all places, an allowed
 //! connection opened from each of them at the same time, and the trial is not old. What opened at one place is told at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::{
@@ -14,7 +14,7 @@ use kube::{ResourceExt, core::DynamicObject};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    graph,
+    graph, named,
     tries::{self, Place, Try},
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
     },
     conditions::{Reason, Verdict},
     names,
-    objects::{Desired, Object, digest, kind},
+    objects::{Desired, Object, Ref, digest, kind},
     tenant::Tenant,
 };
 
@@ -75,24 +75,26 @@ pub fn is_lasting(name: &str) -> bool {
     !name.split('.').any(release::is_asker)
 }
 
-/// Digest of policies that last, by name and digest, and of what is tried.
-fn digest_of<'a>(tenant: &Tenant, policies: impl Iterator<Item = (&'a str, String)>) -> String {
-    let lasting = policies.filter(|(name, _)| is_lasting(name));
-    // Where names lead changes by itself, and nothing of the trial depends on it.
-    let lasting = lasting.map(|(name, digest)| (name, if graph::follows_names(name) { String::new() } else { digest }));
-    digest(&(SCHEME, tries::places(tenant), tries::receivers(tenant), lasting.collect::<BTreeMap<_, _>>()))
+/// Digest of policies that last, by kind, name and digest, and of what is tried.
+fn digest_of<'a>(tenant: &Tenant, policies: impl Iterator<Item = (&'a Ref, String)>) -> String {
+    let lasting = policies.filter(|(at, _)| is_lasting(&at.name)).map(|(at, digest)| {
+        // Where names lead changes by itself, and nothing of the trial depends on it.
+        let digest = if graph::follows_names(&at.name) { String::new() } else { digest };
+        ((at.kind.kind, &at.name), digest)
+    });
+    digest(&(SCHEME, tries::places(tenant), tries::receivers(tenant), lasting.collect::<BTreeSet<_>>()))
 }
 
 /// As they are wanted.
 pub fn of_wanted<'a>(tenant: &Tenant, policies: impl IntoIterator<Item = &'a Object>) -> String {
-    digest_of(tenant, policies.into_iter().map(|policy| (policy.at.name.as_str(), policy.digest())))
+    digest_of(tenant, policies.into_iter().map(|policy| (&policy.at, policy.digest())))
 }
 
 /// As they are in the cluster.
 pub fn of_observed(input: Input<'_>) -> String {
-    let all = input.observed.objects.iter().filter(|(at, _)| at.kind == kind::NETWORK_POLICY);
+    let all = input.observed.objects.iter().filter(|(at, _)| named::is_policy(at.kind));
     let digest = |live: &DynamicObject| live.annotations().get(names::DESIRED).cloned().unwrap_or_default();
-    digest_of(input.tenant, all.map(|(at, live)| (at.name.as_str(), digest(live))))
+    digest_of(input.tenant, all.map(|(at, live)| (at, digest(live))))
 }
 
 /// What is known of these policies.

@@ -7,7 +7,10 @@ use k8s_openapi::{
         IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
         NetworkPolicyPort, NetworkPolicySpec,
     },
-    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
 };
 
 use super::{
@@ -61,6 +64,10 @@ pub fn allow_all(tenant: &Tenant) -> Object {
 
 /// One policy for each end of the flow that is a pod of this hospital.
 pub fn flow(tenant: &Tenant, flow: &Flow) -> Vec<Object> {
+    // A rule without a peer would allow everybody.
+    if matches!(&flow.to, Peer::Hosts { addresses, .. } if addresses.is_empty()) {
+        return Vec::new();
+    }
     let ports = Some(ports(flow));
     let (from, to) = (graph::id(&flow.from), graph::id(&flow.to));
     let mut policies = Vec::new();
@@ -123,9 +130,14 @@ fn nothing() -> NetworkPolicySpec {
 }
 
 fn policy(tenant: &Tenant, kind: Kind, name: &str, why: &str, spec: NetworkPolicySpec) -> Object {
+    Object::new(kind, &NetworkPolicy { metadata: explained(tenant, name, why), spec: Some(spec) })
+}
+
+/// Metadata that says what the policy is for.
+pub fn explained(tenant: &Tenant, name: &str, why: &str) -> ObjectMeta {
     let mut metadata = metadata(tenant, Network::NAME, name);
     metadata.annotations.get_or_insert_default().insert(WHY.to_owned(), why.to_owned());
-    Object::new(kind, &NetworkPolicy { metadata, spec: Some(spec) })
+    metadata
 }
 
 fn peers(tenant: &Tenant, peer: &Peer) -> Vec<NetworkPolicyPeer> {
@@ -161,10 +173,15 @@ fn block(tenant: &Tenant, peer: &Peer, cidr: String) -> NetworkPolicyPeer {
 }
 
 fn component_pods(tenant: &Tenant, component: &str) -> LabelSelector {
-    labels(BTreeMap::from([
+    labels(component_labels(tenant, component))
+}
+
+/// What all pods of a component carry, and no others.
+pub fn component_labels(tenant: &Tenant, component: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
         (names::TENANT.to_owned(), tenant.name.clone()),
         (names::COMPONENT.to_owned(), component.to_owned()),
-    ]))
+    ])
 }
 
 fn labels(match_labels: BTreeMap<String, String>) -> LabelSelector {

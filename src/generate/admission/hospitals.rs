@@ -11,7 +11,7 @@ use k8s_openapi::{
 use super::{Site, named_rule, policy, validation, variable};
 use crate::{
     names,
-    objects::kind::{NETWORK_POLICY, Scope},
+    objects::kind::{CILIUM_NETWORK_POLICY, Kind, NETWORK_POLICY, Scope},
 };
 
 /// Fences the ways in.
@@ -20,6 +20,9 @@ pub const SERVICES: &str = "his-operator-tenant-services";
 pub const PODS: &str = "his-operator-tenant-pods";
 /// Fences the declared graph.
 pub const FLOWS: &str = "his-operator-tenant-flows";
+
+/// Fences the declared graph, where it has servers with names.
+pub const NAMED_FLOWS: &str = "his-operator-tenant-named-flows";
 
 /// Controllers of Kubernetes that remove what belongs to something that is gone. The last is all of them, where they share
 /// one identity.
@@ -30,8 +33,10 @@ const REMOVERS: [&str; 3] = [
 ];
 
 /// All of them.
-pub fn policies(site: &Site) -> [ValidatingAdmissionPolicy; 3] {
-    [services(), pods(), flows(site)]
+pub fn policies(site: &Site) -> [ValidatingAdmissionPolicy; 4] {
+    // Two, because the rules of one may lie in `specs` too, which the API server does not know of the other.
+    let named = flows(site, NAMED_FLOWS, CILIUM_NETWORK_POLICY, &["spec", "specs"]);
+    [services(), pods(), flows(site, FLOWS, NETWORK_POLICY, &["spec"]), named]
 }
 
 fn services() -> ValidatingAdmissionPolicy {
@@ -66,12 +71,18 @@ fn pods() -> ValidatingAdmissionPolicy {
     ))
 }
 
-fn flows(site: &Site) -> ValidatingAdmissionPolicy {
+fn flows(site: &Site, name: &str, kind: Kind, rules: &[&str]) -> ValidatingAdmissionPolicy {
     let removers = REMOVERS.map(|user| format!("'{user}'")).join(", ");
-    let plurals = [NETWORK_POLICY.plural.to_owned()];
+    let plurals = [kind.plural.to_owned()];
+    let same = |field: &&str| {
+        format!(
+            "has(object.{field}) == has(oldObject.{field}) && (!has(object.{field}) || object.{field} == oldObject.{field})"
+        )
+    };
+    let unchanged: Vec<String> = rules.iter().map(same).collect();
     in_hospitals(policy(
-        FLOWS,
-        vec![named_rule(NETWORK_POLICY.group, &plurals, &["CREATE", "UPDATE", "DELETE"], Scope::Namespaced)],
+        name,
+        vec![named_rule(kind.group, &plurals, &["CREATE", "UPDATE", "DELETE"], Scope::Namespaced)],
         None,
         vec![
             variable("operator", format!("request.userInfo.username == '{}'", site.user())),
@@ -79,13 +90,18 @@ fn flows(site: &Site) -> ValidatingAdmissionPolicy {
             // Whoever collects garbage takes finalizers away first.
             variable(
                 "removes",
-                "request.operation == 'DELETE' || (request.operation == 'UPDATE' && object.spec == oldObject.spec)"
-                    .to_owned(),
+                format!(
+                    "request.operation == 'DELETE' || (request.operation == 'UPDATE' && {})",
+                    unchanged.join(" && ")
+                ),
             ),
         ],
         vec![validation(
             "variables.operator || (variables.remover && variables.removes)".to_owned(),
-            "only the operator may write NetworkPolicies of a hospital: declare the flow in the HospitalApplication (connectsTo), or in the HospitalTenant (spec.network.egress)",
+            &format!(
+                "only the operator may write {kinds} of a hospital: declare the flow in the HospitalApplication (connectsTo), or in the HospitalTenant (spec.network.egress)",
+                kinds = kind.kind.replace("Policy", "Policies")
+            ),
         )],
     ))
 }

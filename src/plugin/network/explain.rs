@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::model::Graph;
 use crate::{
-    api::v1alpha1::{AllowedFlow, NetworkPeer},
+    api::v1alpha1::{AllowedFlow, Follower, NamedHost, NetworkPeer},
     capabilities::network::{
         DENY,
         graph::{is_component, policies},
@@ -35,12 +35,16 @@ pub struct Answer {
 
 /// One flow with its policies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Allowing {
     /// The flow.
     #[serde(flatten)]
     pub flow: AllowedFlow,
     /// NetworkPolicies in the hospital's namespace, one for each end that is there.
     pub policies: Vec<String>,
+    /// CiliumNetworkPolicies there, for servers with names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cilium_policies: Vec<String>,
 }
 
 impl Answer {
@@ -61,7 +65,7 @@ pub fn explain(graph: &Graph, from: &str, to: &str, port: Option<u16>) -> Result
     let between = |flow: &&AllowedFlow| is(graph, &flow.from, from) && is(graph, &flow.to, to);
     let on_port = |flow: &&AllowedFlow| port.is_none_or(|port| i32::from(port) == flow.port);
     let all: Vec<&AllowedFlow> = graph.network.flows.iter().filter(between).collect();
-    let flows: Vec<Allowing> = all.iter().copied().filter(on_port).map(allowing).collect();
+    let flows: Vec<Allowing> = all.iter().copied().filter(on_port).map(|flow| allowing(graph, flow)).collect();
     let open = graph.network.open_until.as_ref();
     let mut because = Vec::new();
     if let Some(until) = open {
@@ -90,17 +94,27 @@ pub fn explain(graph: &Graph, from: &str, to: &str, port: Option<u16>) -> Result
     ))
 }
 
-fn allowing(flow: &AllowedFlow) -> Allowing {
-    Allowing { flow: flow.clone(), policies: policies(flow).into_iter().map(|(_, policy)| policy).collect() }
+fn allowing(graph: &Graph, flow: &AllowedFlow) -> Allowing {
+    let names = || policies(flow).into_iter().map(|(_, policy)| policy);
+    let hosts = graph.peer(&flow.to).filter(|peer| !peer.hosts.is_empty());
+    // Without an address there is no rule by address.
+    let by_address = hosts.is_none_or(|peer| !peer.cidrs.is_empty());
+    let followed = |known: &&NamedHost| known.followed_by == Follower::Cilium;
+    let mut by_cilium = graph.network.hosts.iter().filter(followed);
+    let by_name = hosts.is_some_and(|peer| by_cilium.any(|known| peer.hosts.contains(&known.host)));
+    Allowing {
+        flow: flow.clone(),
+        policies: names().filter(|_| by_address).collect(),
+        cilium_policies: names().filter(|_| by_name).collect(),
+    }
 }
 
 fn sentence(allowing: &Allowing) -> String {
     let AllowedFlow { from, to, port, protocol, why } = &allowing.flow;
-    format!(
-        "{} {port} from {from} to {to}, for: {why}; by NetworkPolicy {}.",
-        protocol.as_str(),
-        allowing.policies.join(" and ")
-    )
+    let of = |kind: &str, names: &[String]| (!names.is_empty()).then(|| format!("{kind} {}", names.join(" and ")));
+    let policies = of("NetworkPolicy", &allowing.policies).into_iter();
+    let policies: Vec<_> = policies.chain(of("CiliumNetworkPolicy", &allowing.cilium_policies)).collect();
+    format!("{} {port} from {from} to {to}, for: {why}; by {}.", protocol.as_str(), policies.join(" and "))
 }
 
 /// Why nothing allows it, what is allowed instead, and how it would be.

@@ -6,7 +6,7 @@ use comfy_table::Cell;
 use serde::Serialize;
 
 use crate::{
-    api::v1alpha1::{AllowedFlow, NamedHost, NetworkPeer, NetworkStatus, Protocol},
+    api::v1alpha1::{AllowedFlow, Follower, NamedHost, NetworkPeer, NetworkStatus, Protocol},
     capabilities::network::graph::{INTERNET, is_component},
     names,
     plugin::{
@@ -138,19 +138,36 @@ pub fn table(graph: &Graph, look: Look) -> String {
             graph.network.omitted, graph.namespace
         ));
     }
+    parts.extend(followed(&graph.network.hosts));
     parts.extend(graph.network.hosts.iter().filter_map(trouble));
     parts.extend(graph.network.gaps.first().map(|gap| plain(&format!("Last gap: {gap}."))));
     parts.join("\n\n") + "\n"
 }
 
+/// By whom names are followed.
+fn followed(hosts: &[NamedHost]) -> Vec<String> {
+    let by = |follower, how: &str| {
+        let names: Vec<&str> =
+            hosts.iter().filter(|known| known.followed_by == follower).map(|known| known.host.as_str()).collect();
+        (!names.is_empty()).then(|| plain(&format!("Followed by {how}: {}.", names.join(", "))))
+    };
+    let operator = by(Follower::Operator, "the operator, once a minute");
+    let cilium = by(Follower::Cilium, "the operator, once a minute, and by Cilium, with each lookup of a pod");
+    operator.into_iter().chain(cilium).collect()
+}
+
 /// What is wrong with a name that the hospital lists.
 fn trouble(named: &NamedHost) -> Option<String> {
-    let NamedHost { host, addresses, refused, unresolved } = named;
+    let NamedHost { host, addresses, refused, unresolved, followed_by } = named;
+    let nothing = match followed_by {
+        Follower::Operator => "leads nowhere, so nothing is allowed to it",
+        Follower::Cilium => "leads nowhere, so nothing is allowed to it but what Cilium hears from a pod's own lookup",
+    };
     let text = match unresolved {
         _ if !refused.is_empty() => format!("{host} leads to what stays denied: {}.", refused.join(", ")),
-        Some(why) if addresses.is_empty() => format!("{host} leads nowhere, so nothing is allowed to it: {why}."),
+        Some(why) if addresses.is_empty() => format!("{host} {nothing}: {why}."),
         Some(why) => format!("{host} was not resolved the last time, and what is allowed stays as it was: {why}."),
-        None if addresses.is_empty() => format!("{host} leads nowhere, so nothing is allowed to it."),
+        None if addresses.is_empty() => format!("{host} {nothing}."),
         None => return None,
     };
     Some(plain(&text))
@@ -202,6 +219,7 @@ mod tests {
             addresses: words(addresses),
             refused: words(refused),
             unresolved: unresolved.map(ToOwned::to_owned),
+            followed_by: Follower::Operator,
         };
         assert_eq!(who(&peer), "a.example, b.example: 1.2.3.4/32");
         let network = NetworkStatus { peers: vec![peer], ..NetworkStatus::default() };
@@ -216,5 +234,10 @@ mod tests {
             assert_eq!(said.is_some(), says.is_some(), "{said:?}");
             assert!(said.unwrap_or_default().contains(says.unwrap_or_default()));
         }
+        let cilium = NamedHost { host: "b.example".to_owned(), followed_by: Follower::Cilium, ..NamedHost::default() };
+        assert!(trouble(&cilium).unwrap().contains("but what Cilium hears"));
+        let said = followed(&[named(&["1.2.3.4"], &[], None), cilium]).join("\n");
+        assert!(said.contains("once a minute: a.example.") && said.contains("lookup of a pod: b.example."), "{said}");
+        assert!(followed(&[]).is_empty());
     }
 }

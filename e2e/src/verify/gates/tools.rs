@@ -24,7 +24,7 @@ pub(super) const ALL: [(&str, Judge); 4] = [
 /// Oldest minor of Kubernetes that is supported, as in the charts.
 const OLDEST: u32 = 31;
 /// Kinds of other projects, whose schemas are no part of Kubernetes. Their types are compiled in.
-const FOREIGN: [&str; 4] = ["HTTPRoute", "Cluster", "ServiceMonitor", "PrometheusRule"];
+const FOREIGN: [&str; 5] = ["HTTPRoute", "Cluster", "CiliumNetworkPolicy", "ServiceMonitor", "PrometheusRule"];
 
 /// A program of the wheels beside checkov.
 fn python(program: &str) -> Result<Command> {
