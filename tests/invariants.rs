@@ -363,7 +363,7 @@ fn secrets_of_any_name_can_be_bound() {
 #[test]
 fn every_oracle_notices_its_mutant() {
     let plain = Hospital::fixture;
-    let hospitals = vec![plain(), plain().calling(0), plain().growing(0), plain().naming(0)];
+    let hospitals = [plain(), plain().calling(0), plain().growing(0), plain().naming(0)];
     let worlds: Vec<World> = hospitals.iter().flat_map(states).collect();
     for (name, oracle) in ORACLES {
         let damage = mutants::of(name);
