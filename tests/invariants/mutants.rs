@@ -43,14 +43,7 @@ pub fn of(oracle: &str) -> Damage {
             })
         },
         "names_as_declared" => let_in,
-        "deny_before_workload" => |world| {
-            let deny = world.objects.iter().position(|object| object.name == "default-deny");
-            let workloads = world.objects.iter().any(crate::world::Rendered::runs_pods);
-            let Some(deny) = deny.filter(|_| workloads) else { return false };
-            let policy = world.objects.remove(deny);
-            world.objects.push(policy);
-            true
-        },
+        "deny_before_workload" => deny_last,
         "no_wildcard" => |world| first(world, kind::ROLE_BINDING, |body| body["roleRef"]["name"] = "*".into()),
         "no_secret_value" => {
             |world| first(world, kind::SECRET, |body| body["stringData"] = json!({"password": "hunter2"}))
@@ -73,6 +66,16 @@ pub fn of(oracle: &str) -> Damage {
         "safe_rollouts" => |world| first(world, kind::SERVICE, |body| body["spec"]["type"] = "LoadBalancer".into()),
         other => panic!("oracle {other} has no mutant"),
     }
+}
+
+/// The policy that denies all traffic after what it guards.
+fn deny_last(world: &mut World) -> bool {
+    let deny = world.objects.iter().position(|object| object.name == "default-deny");
+    let workloads = world.objects.iter().any(crate::world::Rendered::runs_pods);
+    let Some(deny) = deny.filter(|_| workloads) else { return false };
+    let policy = world.objects.remove(deny);
+    world.objects.push(policy);
+    true
 }
 
 /// A name that may lead to a private address.
