@@ -7,7 +7,7 @@ use std::{
 
 use his_operator::{
     capabilities::kinds,
-    objects::kind::{DEPLOYMENT, SERVICE},
+    objects::kind::{DEPLOYMENT, Kind, SERVICE},
 };
 use kube::api::DeleteParams;
 use serde_json::json;
@@ -16,6 +16,7 @@ use super::{
     actor::Fate,
     batch::{references, settled},
     hospital::{DEADLINE, Hospital, eventually, within},
+    install::ROUTES,
     plan::Operation,
     shape::{compare, shape},
     stream::WatchFault,
@@ -37,10 +38,15 @@ const SILENCE: Duration = Duration::from_secs(305);
 const HOT: usize = 12;
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Whether this kind is there, which those of CloudNativePG and Cilium are not.
+fn installed(kind: Kind) -> bool {
+    kind.crd.is_none_or(|crd| crd == ROUTES)
+}
+
 /// Resources that the operator watches.
 fn resources() -> Vec<String> {
     let own = ["hospitaltenants", "hospitalplatforms", "hospitalapplications", "customresourcedefinitions", "pods"];
-    let kinds = kinds().into_iter().filter(|kind| kind.plural != "clusters").map(|kind| kind.plural);
+    let kinds = kinds().into_iter().filter(|kind| installed(*kind)).map(|kind| kind.plural);
     let all: BTreeSet<String> = own.into_iter().chain(kinds).map(ToOwned::to_owned).collect();
     all.into_iter().collect()
 }

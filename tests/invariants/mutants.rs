@@ -44,14 +44,7 @@ pub fn of(oracle: &str) -> Damage {
             })
         },
         "names_as_declared" => let_in,
-        "deny_before_workload" => |world| {
-            let deny = world.objects.iter().position(|object| object.name == "default-deny");
-            let workloads = world.objects.iter().any(crate::world::Rendered::runs_pods);
-            let Some(deny) = deny.filter(|_| workloads) else { return false };
-            let policy = world.objects.remove(deny);
-            world.objects.push(policy);
-            true
-        },
+        "deny_before_workload" => deny_last,
         "no_wildcard" => |world| first(world, kind::ROLE_BINDING, |body| body["roleRef"]["name"] = "*".into()),
         "no_secret_value" => told,
         "owned_by_label_only" => |world| {
@@ -92,6 +85,16 @@ fn told(world: &mut World) -> bool {
 /// A way in beside the Gateway.
 fn led_in(world: &mut World) -> bool {
     first(world, kind::SERVICE, |body| body["spec"]["type"] = "LoadBalancer".into())
+}
+
+/// The policy that denies all traffic after what it guards.
+fn deny_last(world: &mut World) -> bool {
+    let deny = world.objects.iter().position(|object| object.name == "default-deny");
+    let workloads = world.objects.iter().any(crate::world::Rendered::runs_pods);
+    let Some(deny) = deny.filter(|_| workloads) else { return false };
+    let policy = world.objects.remove(deny);
+    world.objects.push(policy);
+    true
 }
 
 /// A name that may lead to a private address.

@@ -154,3 +154,31 @@ fn holds(peer: &NetworkPeer, name: &str) -> bool {
     let any = |cidrs: &[String]| cidrs.iter().any(|cidr| cidr.parse().is_ok_and(|cidr: Cidr| cidr.contains(address)));
     any(&peer.cidrs) && !any(&peer.except)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::v1alpha1::NetworkStatus;
+
+    #[test]
+    fn servers_with_names_are_allowed_by_whoever_follows_these() {
+        let by = |cidrs: &[&str], followed_by| {
+            let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+            let flow =
+                AllowedFlow { from: "web".to_owned(), to: "hosts/1".to_owned(), port: 443, ..Default::default() };
+            let (name, hosts, cidrs) = ("hosts/1".to_owned(), words(&["a.example"]), words(cidrs));
+            let network = NetworkStatus {
+                flows: vec![flow],
+                peers: vec![NetworkPeer { name, hosts, cidrs, ..NetworkPeer::default() }],
+                hosts: vec![NamedHost { host: "a.example".to_owned(), followed_by, ..NamedHost::default() }],
+                ..NetworkStatus::default()
+            };
+            let answer = explain(&Graph::new("st-elsewhere", network), "web", "a.example", None).unwrap();
+            answer.because.join(" ").split_once("; by ").unwrap().1.to_owned()
+        };
+        let (plain, cilium) = ("NetworkPolicy egress.web.hosts.1.443", "CiliumNetworkPolicy egress.web.hosts.1.443");
+        assert_eq!(by(&["1.2.3.4/32"], Follower::Operator), format!("{plain}."));
+        assert_eq!(by(&["1.2.3.4/32"], Follower::Cilium), format!("{plain} and {cilium}."));
+        assert_eq!(by(&[], Follower::Cilium), format!("{cilium}."));
+    }
+}
