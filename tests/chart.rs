@@ -116,7 +116,7 @@ fn the_plain_bundle_is_what_the_charts_render() {
 fn another_namespace_reaches_every_place_that_names_it() {
     let text = serde_json::to_string(&render(CHART, "elsewhere", &[]).into_values().collect::<Vec<_>>()).unwrap();
     assert!(!text.contains("his-operator-system"), "the default namespace is still named");
-    assert_eq!(text.matches("system:serviceaccount:elsewhere:his-operator").count(), 4, "one for each policy");
+    assert_eq!(text.matches("system:serviceaccount:elsewhere:his-operator").count(), 5, "one for each policy");
     let objects = render(CHART, "elsewhere", &[]);
     assert_eq!(env_of(&objects, "HIS_NAMESPACE"), "elsewhere");
     let mut namespaces = objects.keys().map(|(_, namespace, _)| namespace).filter(|namespace| !namespace.is_empty());

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use his_operator::{
     api::v1alpha1::{
-        Autoscaling, CloudNativePgDatabase, Component, DatabaseSpec, EmbeddedDatabase, EnvVar, ExternalDatabase,
-        HospitalApplication, HospitalPlatform, HospitalTenant, InsideAddress, InsideListener, PlatformNodes, Replicas,
-        WebhooksDependency, WebhooksSpec,
+        Autoscaling, CloudNativePgDatabase, Component, DatabaseSpec, EgressFlow, EmbeddedDatabase, EnvVar,
+        ExternalDatabase, HospitalApplication, HospitalPlatform, HospitalTenant, InsideAddress, InsideListener,
+        PlatformNodes, Replicas, WebhooksDependency, WebhooksSpec,
     },
     names,
     objects::{Desired, Observed, Ref, kind},
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::support::{
     cluster::{Jobs, settle},
-    crds, files, inputs, patched, root, stem,
+    crds, files, inputs, leads_to, patched, root, stem,
 };
 
 /// Everything that exists of one hospital at one stage.
@@ -77,11 +77,13 @@ fn stages(name: &str, database: &str, spec: &DatabaseSpec) -> Vec<Set> {
     let mut tenant: HospitalTenant = patched(&fixture(&format!("{name}-tenant.yaml")), None, name);
     tenant.spec.database = Some(spec.clone());
     call(&mut application, &mut tenant);
+    name_outside(&application, &mut tenant);
     grow(&mut application);
     let mut observed = Observed {
         crds: crds(),
         platform: Some(Arc::new(platform)),
         application: Some(Arc::new(application)),
+        resolved: [("results.example.org".to_owned(), leads_to(["1.2.3.4".parse().unwrap()]))].into(),
         ..Observed::default()
     };
     provide(&tenant, &mut observed);
@@ -132,6 +134,18 @@ fn call(application: &mut HospitalApplication, tenant: &mut HospitalTenant) {
     application.spec.env.push(EnvVar { name: "HTTPS_PROXY".to_owned(), value });
     application.spec.dependencies.get_or_insert_default().webhooks = Some(WebhooksDependency::default());
     tenant.spec.webhooks = Some(WebhooksSpec { hosts: vec!["hooks.example.org".to_owned()] });
+}
+
+/// A server outside by its name, so that the policies of those who follow names are among everything.
+fn name_outside(application: &HospitalApplication, tenant: &mut HospitalTenant) {
+    let flow = EgressFlow {
+        component: application.spec.components[0].name.clone(),
+        hosts: vec!["results.example.org".to_owned()],
+        port: 443,
+        reason: "results of the laboratory".to_owned(),
+        ..EgressFlow::default()
+    };
+    tenant.spec.network.get_or_insert_default().egress.push(flow);
 }
 
 /// The load of what answers users decides how many pods it has, so that an autoscaler is among everything.

@@ -143,7 +143,6 @@ fn nobody_but_the_operator_tells_cilium_what_a_hospital_may_reach() {
         let module = tokio::task::spawn_blocking(e2e::parts::cilium_dir).await.unwrap().unwrap();
         let crd = module.join("pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml");
         world.kubectl(&["apply", "--server-side", "--filename", &crd.display().to_string()]);
-        world.kubectl(&["wait", "--for=condition=Established", "crd/ciliumnetworkpolicies.cilium.io"]);
         let of = |client: &Client, namespace: &str| {
             Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &CILIUM_NETWORK_POLICY.api_resource())
         };

@@ -7,7 +7,7 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use kube::{ResourceExt, core::DynamicObject};
 
-use super::{named, proof};
+use super::proof;
 use crate::{
     api::v1alpha1::{GapKind, NetworkGap},
     capabilities::{Capability, network::Network},
@@ -162,7 +162,7 @@ fn was_in_place(name: &str, tenant: &Tenant, desired: &[Desired]) -> bool {
     let status = &tenant.status;
     let proved = status.conditions.iter().any(|c| c.type_ == Network::CONDITION && c.status == "True");
     let policies = desired.iter().filter_map(|desired| match desired {
-        Desired::Apply(object) if named::is_policy(object.at.kind) => Some(object),
+        Desired::Apply(object) if object.at.kind == kind::NETWORK_POLICY => Some(object),
         _ => None,
     });
     let lasting = proof::is_lasting(name);

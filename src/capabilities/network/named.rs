@@ -17,7 +17,7 @@ use crate::{
     api::v1alpha1::{Follower, NamedHost, Protocol},
     capabilities::{Flow, Peer},
     foreign::cilium::{CiliumNetworkPolicy, Egress, Name, Pattern, Port, Ports, Range, Rule, Rules, Selector},
-    objects::{Kind, Object, Observed, kind},
+    objects::{Object, Observed, kind},
     tenant::{Tenant, cidr::Cidr},
 };
 
@@ -27,11 +27,6 @@ const NAMESPACE: &str = "k8s:io.kubernetes.pod.namespace";
 /// Who follows names beside the operator. What is denied below would hold although the control is off.
 pub fn follower(observed: &Observed, off: bool) -> Follower {
     if observed.serves(kind::CILIUM_NETWORK_POLICY) && !off { Follower::Cilium } else { Follower::Operator }
-}
-
-/// Whether a kind is one of those that say what is allowed.
-pub fn is_policy(kind: Kind) -> bool {
-    [kind::NETWORK_POLICY, kind::CILIUM_NETWORK_POLICY].contains(&kind)
 }
 
 /// One policy for each flow with a name that Cilium follows.

@@ -3,7 +3,7 @@
 //! Guarantees: nothing counts as proved unless the very policies that are in place were tried, from all places, an allowed
 //! connection opened from each of them at the same time, and the trial is not old. What opened at one place is told at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::{
@@ -14,7 +14,7 @@ use kube::{ResourceExt, core::DynamicObject};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    graph, named,
+    graph,
     tries::{self, Place, Try},
 };
 use crate::{
@@ -75,14 +75,15 @@ pub fn is_lasting(name: &str) -> bool {
     !name.split('.').any(release::is_asker)
 }
 
-/// Digest of policies that last, by kind, name and digest, and of what is tried.
+/// Digest of policies that last, by name and digest, and of what is tried. Those that Cilium has beside them are for names only,
+/// and nothing of the trial depends on where names lead, which changes by itself.
 fn digest_of<'a>(tenant: &Tenant, policies: impl Iterator<Item = (&'a Ref, String)>) -> String {
-    let lasting = policies.filter(|(at, _)| is_lasting(&at.name)).map(|(at, digest)| {
-        // Where names lead changes by itself, and nothing of the trial depends on it.
-        let digest = if graph::follows_names(&at.name) { String::new() } else { digest };
-        ((at.kind.kind, &at.name), digest)
+    let lasting = policies.filter(|(at, _)| at.kind == kind::NETWORK_POLICY && is_lasting(&at.name));
+    let lasting = lasting.map(|(at, digest)| {
+        let name = at.name.as_str();
+        (name, if graph::follows_names(name) { String::new() } else { digest })
     });
-    digest(&(SCHEME, tries::places(tenant), tries::receivers(tenant), lasting.collect::<BTreeSet<_>>()))
+    digest(&(SCHEME, tries::places(tenant), tries::receivers(tenant), lasting.collect::<BTreeMap<_, _>>()))
 }
 
 /// As they are wanted.
@@ -92,9 +93,8 @@ pub fn of_wanted<'a>(tenant: &Tenant, policies: impl IntoIterator<Item = &'a Obj
 
 /// As they are in the cluster.
 pub fn of_observed(input: Input<'_>) -> String {
-    let all = input.observed.objects.iter().filter(|(at, _)| named::is_policy(at.kind));
     let digest = |live: &DynamicObject| live.annotations().get(names::DESIRED).cloned().unwrap_or_default();
-    digest_of(input.tenant, all.map(|(at, live)| (at, digest(live))))
+    digest_of(input.tenant, input.observed.objects.iter().map(|(at, live)| (at, digest(live))))
 }
 
 /// What is known of these policies.
