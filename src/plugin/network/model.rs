@@ -6,7 +6,7 @@ use comfy_table::Cell;
 use serde::Serialize;
 
 use crate::{
-    api::v1alpha1::{AllowedFlow, Follower, NamedHost, NetworkPeer, NetworkStatus, Protocol},
+    api::v1alpha1::{AllowedFlow, Follower, NamedHost, NetworkPeer, NetworkProof, NetworkStatus, Protocol},
     capabilities::network::graph::{INTERNET, is_component},
     names,
     plugin::{
@@ -140,8 +140,25 @@ pub fn table(graph: &Graph, look: Look) -> String {
     }
     parts.extend(followed(&graph.network.hosts));
     parts.extend(graph.network.hosts.iter().filter_map(trouble));
+    parts.extend(graph.network.proof.as_ref().map(tried));
     parts.extend(graph.network.gaps.first().map(|gap| plain(&format!("Last gap: {gap}."))));
     parts.join("\n\n") + "\n"
+}
+
+/// What the last trial found.
+fn tried(proof: &NetworkProof) -> String {
+    let NetworkProof { at, from, refused, opened, unreached, .. } = proof;
+    let opened = match opened.as_slice() {
+        [] => format!("none of {refused} connections that nobody declared opened"),
+        opened => {
+            format!("{refused} connections that nobody declared did not open, and these did: {}", opened.join(", "))
+        }
+    };
+    let unreached = match unreached.as_slice() {
+        [] => String::new(),
+        unreached => format!("; declared, and did not open: {}", unreached.join(", ")),
+    };
+    plain(&format!("Tried {at} from {}: {opened}{unreached}.", from.join(", ")))
 }
 
 /// By whom names are followed.
@@ -190,6 +207,24 @@ fn heading(graph: &Graph) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_last_trial_found_is_said() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let proof = NetworkProof {
+            at: "2026-01-02T10:00:00+00:00".to_owned(),
+            from: words(&["another namespace", "web"]),
+            refused: 7,
+            ..NetworkProof::default()
+        };
+        let good = "Tried 2026-01-02T10:00:00+00:00 from another namespace, web: none of 7 connections that nobody declared opened.";
+        assert_eq!(tried(&proof), good);
+        let opened = words(&["the API server from web"]);
+        let bad = NetworkProof { opened, unreached: words(&["database:5432 from web"]), ..proof };
+        assert!(tried(&bad).ends_with(
+            "did not open, and these did: the API server from web; declared, and did not open: database:5432 from web."
+        ));
+    }
 
     #[test]
     fn the_internet_has_a_name_and_what_is_left_out_of_it_is_counted() {
