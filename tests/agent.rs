@@ -501,7 +501,8 @@ fn a_gate_refuses_tells_why_and_ends_when_it_is_told() {
         .spawn()
         .unwrap();
     let mut log = std::io::BufReader::new(gate.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let listening: serde_json::Value = serde_json::from_str(&log.next().unwrap()).unwrap();
+    let mut lines = vec![log.next().unwrap()];
+    let listening: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
     let port = u16::try_from(listening["listening"].as_u64().unwrap()).unwrap();
     assert!(asked_of_gate(port, "GET /readyz").starts_with("HTTP/1.1 200"));
     // None of these is resolved.
@@ -512,13 +513,32 @@ fn a_gate_refuses_tells_why_and_ends_when_it_is_told() {
         ("GET http://hooks.example.org/secret-path", None),
     ] {
         assert!(asked_of_gate(port, head).starts_with("HTTP/1.1 403"), "{head}");
-        let line: serde_json::Value = serde_json::from_str(&log.next().unwrap()).unwrap();
+        lines.push(log.next().unwrap());
+        let line: serde_json::Value = serde_json::from_str(lines.last().unwrap()).unwrap();
         assert_eq!((line["verdict"].as_str(), line["host"].as_str()), (Some("refused"), host), "{head}");
         assert!(line["reason"].is_string() && !line.to_string().contains("secret-path"), "{line}");
     }
     assert!(Command::new("kill").args(["-TERM", &gate.id().to_string()]).status().unwrap().success());
     assert!(gate.wait().unwrap().success());
     assert_eq!(log.next(), None);
+    assert_eq!(verified(&lines).unwrap(), "{\"lines\":5,\"first\":0,\"last\":4}\n");
+    lines.remove(2);
+    assert!(verified(&lines).unwrap_err().contains("line 3 was written after another line"));
+}
+
+/// What is said of a log.
+fn verified(lines: &[String]) -> Result<String, String> {
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_his-agent"))
+        .arg("audit-verify")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    verify.stdin.take().unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
+    let output = verify.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout.clone()).unwrap();
+    if output.status.success() { Ok(said) } else { Err(complaint(&output)) }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! Guarantees: a tunnel leads to a listed name, on a listed port, at an address that was judged after the one resolution there
 //! is: that very address is dialled. What goes through begins with a TLS ClientHello for that name. A redirect is another
-//! CONNECT, and judged like the first. One line of JSON tells of each; no path, no header and no payload is kept.
+//! CONNECT, and judged like the first. One line of JSON tells of each, in a chained log; no path, no header and no payload is kept.
 
 mod hello;
 mod open;
@@ -23,16 +23,21 @@ use std::{
 };
 
 use clap::Args;
+use serde::Serialize;
 use tokio::{
     net::{TcpListener, lookup_host},
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
 
-use crate::tenant::{
-    cidr::Cidr,
-    hostname::{Name, Pattern},
-    special::{self, Refused},
+use super::chain::Chain;
+use crate::{
+    ports::{Clock, SystemClock},
+    tenant::{
+        cidr::Cidr,
+        hostname::{Name, Pattern},
+        special::{self, Refused},
+    },
 };
 use serve::serve;
 use tell::Line;
@@ -91,9 +96,8 @@ impl Egress {
         let all = [SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
         let listener = TcpListener::bind(&all[..]).await.map_err(|source| Failure::Listen { port, source })?;
         let port = listener.local_addr().map_or(port, |own| own.port());
-        // Nobody is left to tell if standard output is closed.
-        let _ = writeln!(io::stdout(), "{{\"listening\":{port}}}");
-        let outside = Internet { own: self.deny.clone() };
+        let outside = Internet { own: self.deny.clone(), log: Chain::default() };
+        outside.write(&Listening { listening: port });
         let gate = Gate::new(self.hosts.clone(), self.ports.iter().copied().collect(), outside, Limits::default());
         serve(listener, Arc::new(gate), async {
             told.recv().await;
@@ -116,6 +120,20 @@ trait Outside: Send + Sync + 'static {
 /// The resolver of the pod, and the tables of IANA.
 struct Internet {
     own: Vec<Cidr>,
+    log: Chain,
+}
+
+/// First line of a log.
+#[derive(Serialize)]
+struct Listening {
+    listening: u16,
+}
+
+impl Internet {
+    fn write(&self, line: &impl Serialize) {
+        // Nobody is left to tell if standard output is closed.
+        self.log.add(line, SystemClock.now(), |text| drop(io::stdout().write_all(text.as_bytes())));
+    }
 }
 
 impl Outside for Internet {
@@ -128,8 +146,7 @@ impl Outside for Internet {
     }
 
     fn tell(&self, line: &Line<'_>) {
-        // Plain strings and numbers always have a JSON form; nobody is left to tell if standard output is closed.
-        let _ = writeln!(io::stdout(), "{}", serde_json::to_string(line).unwrap_or_default());
+        self.write(line);
     }
 }
 

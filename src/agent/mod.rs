@@ -7,6 +7,7 @@ mod alarm;
 pub mod ask;
 #[cfg(test)]
 mod certified;
+pub mod chain;
 pub mod egress;
 pub mod gate;
 pub mod network;
@@ -46,6 +47,8 @@ enum Command {
     Alarm(alarm::Alarm),
     /// Let the hospital's components call listed servers over HTTPS, and no others.
     Egress(egress::Egress),
+    /// Read a chained log from standard input, and say whether its lines hold together.
+    AuditVerify,
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,6 +76,8 @@ enum Error {
     Alarm(#[from] alarm::Failure),
     #[error(transparent)]
     Egress(#[from] egress::Failure),
+    #[error(transparent)]
+    AuditVerify(#[from] chain::Broken),
 }
 
 /// Runs the agent with the arguments of this process.
@@ -96,6 +101,7 @@ fn run(command: &Command) -> Result<(), Error> {
         Command::Prober(prober) => prober.run()?,
         Command::Alarm(alarm) => alarm.run()?,
         Command::Egress(egress) => egress.run()?,
+        Command::AuditVerify => chain::run()?,
     }
     Ok(())
 }

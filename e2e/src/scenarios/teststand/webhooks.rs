@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::{Stand, Theatre};
-use crate::outside;
+use crate::{demo::install, outside, shell};
 
 /// Calls a host through the proxy that the environment names; prints the answer, or why there is none.
 const CALL: &str = r#"
@@ -60,15 +60,41 @@ pub async fn only_listed(theatre: &Theatre) -> Result<String> {
         let found = stand.python(theatre, from, CONNECT, &[host, port]).await?;
         ensure!(found == wanted, "{from} to {host}:{port} is {found} and must be {wanted}");
     }
+    let lines = stand.log_holds_together(theatre).await?;
     stand.close(theatre).await?;
     let refused = REFUSED.map(|(host, _)| host).join(", ");
     Ok(format!(
-        "{} answered through the gate; refused: {refused}; no way around the gate, and no way to it for a component that does not call outside",
+        "{} answered through the gate; refused: {refused}; no way around the gate, and no way to it for a component that does not call outside; its log's {lines} lines hold together, and without one of them they do not",
         outside::HOST
     ))
 }
 
 impl Stand {
+    /// The gate's logs are chains, and one from which a line was taken is none. Returns the number of lines.
+    async fn log_holds_together(&self, theatre: &Theatre) -> Result<usize> {
+        let namespace = ["-n", self.hospital.namespace.as_str()];
+        let select = ["get", "pods", "-l", "app.kubernetes.io/component=webhook-gate", "-o", "name"];
+        let pods = theatre.kubectl(&[&namespace[..], &select[..]].concat()).await?;
+        let agent = tokio::task::spawn_blocking(install::build).await??.agent;
+        let (mut lines, mut shortened) = (0, 0);
+        for pod in pods.lines() {
+            let log = theatre.kubectl(&[&namespace[..], &["logs", pod]].concat()).await?;
+            let verify = |log: &str| shell::command(&agent).arg("audit-verify").stdin(log).succeeds();
+            ensure!(verify(&log)?, "the log of {pod} does not hold together:\n{log}");
+            let all: Vec<&str> = log.lines().collect();
+            lines += all.len();
+            if let [first, _, rest @ ..] = all.as_slice()
+                && !rest.is_empty()
+            {
+                shortened += 1;
+                let without = [&[*first], rest].concat().join("\n");
+                ensure!(!verify(&without)?, "nobody notices that a line is missing in the log of {pod}:\n{without}");
+            }
+        }
+        ensure!(shortened > 0, "no pod of the gate has three lines to take one from");
+        Ok(lines)
+    }
+
     pub(super) async fn colour(&self, theatre: &Theatre) -> Result<String> {
         let path = "jsonpath={.status.release.live.colour}";
         theatre.kubectl(&["get", "ht", &self.hospital.name, "-o", path]).await
