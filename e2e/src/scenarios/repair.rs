@@ -85,15 +85,16 @@ fn answers(requests: &[AuditEvent], namespace: &str) -> Vec<Duration> {
     let moment = |request: &AuditEvent| DateTime::parse_from_rfc3339(&request.received).ok();
     let here = |request: &&AuditEvent| request.namespace == namespace && request.subresource.is_empty();
     let mut answers = Vec::new();
-    for (index, deletion) in requests.iter().enumerate().filter(|(_, request)| here(request)) {
+    for deletion in requests.iter().filter(here) {
         if deletion.verb != "delete" || deletion.user == OPERATOR {
             continue;
         }
         let mine =
             |request: &&AuditEvent| request.user == OPERATOR && request.is_write() && of(request) == of(deletion);
-        let answer = requests.iter().skip(index).filter(here).find(mine).and_then(moment);
-        let took = answer.zip(moment(deletion)).and_then(|(answer, deletion)| (answer - deletion).to_std().ok());
-        answers.extend(took);
+        let writes = requests.iter().filter(here).filter(mine).filter_map(moment);
+        // A request is logged when it ends: the answer to a deletion may come before the deletion itself.
+        let waits = writes.filter_map(|write| (write - moment(deletion)?).to_std().ok());
+        answers.extend(waits.min());
     }
     answers.sort_unstable();
     answers

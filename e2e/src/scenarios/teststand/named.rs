@@ -26,7 +26,7 @@ pub async fn by_name(theatre: &Theatre) -> Result<String> {
         ensure!(found == wanted, "{from} to {to}:{port} is {found} and must be {wanted}");
     }
     let tenant = tenants(&stand.hospital.client).get(&stand.hospital.name).await?;
-    let shown = json!([{"host": HOST, "addresses": [SERVER.ip().to_string()]}]);
+    let shown = json!([{"host": HOST, "followedBy": "Operator", "addresses": [SERVER.ip().to_string()]}]);
     let hosts = tenant.data.pointer("/status/network/hosts");
     ensure!(hosts == Some(&shown), "status shows {hosts:?}");
     let refused = stand.leads(INSIDE, "False", "HostRefused").await?;
