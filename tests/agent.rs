@@ -528,17 +528,8 @@ fn a_gate_refuses_tells_why_and_ends_when_it_is_told() {
 
 /// What is said of a log.
 fn verified(lines: &[String]) -> Result<String, String> {
-    let mut verify = Command::new(env!("CARGO_BIN_EXE_his-agent"))
-        .arg("audit-verify")
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    verify.stdin.take().unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
-    let output = verify.wait_with_output().unwrap();
-    let said = String::from_utf8(output.stdout.clone()).unwrap();
-    if output.status.success() { Ok(said) } else { Err(complaint(&output)) }
+    let verify = e2e::shell::command(env!("CARGO_BIN_EXE_his-agent")).arg("audit-verify").stdin(lines.join("\n"));
+    verify.output().map_err(|error| error.to_string())
 }
 
 #[test]

@@ -19,14 +19,12 @@ use tokio::{
 };
 
 use crate::capabilities::network::{
-    proof::Report,
+    proof::{NAMED, Report},
     tries::{Expect, Target, Try},
 };
 
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_secs(3);
-/// Connections that a report names; the kubelet keeps 4 KiB.
-const NAMED: usize = 16;
 /// Where a pod is told its resolver.
 const RESOLVERS: &str = "/etc/resolv.conf";
 

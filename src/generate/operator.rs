@@ -75,7 +75,7 @@ pub fn documents(site: &Site) -> Result<Vec<(&'static str, String)>, Error> {
     let values = Values::default();
     let objects = [
         ("priorityclass", "PriorityClass", yaml::value("PriorityClass", &priority_class())?),
-        ("serviceaccount", "ServiceAccount", service_account(site)?),
+        ("serviceaccount", "ServiceAccount", service_account(site, metadata(site))?),
         ("networkpolicy", "NetworkPolicy", network_policy(site, &values)?),
         ("service", "Service", yaml::value("Service", &service(site))?),
         ("poddisruptionbudget", "PodDisruptionBudget", yaml::value("PodDisruptionBudget", &disruption_budget(site))?),
@@ -104,9 +104,10 @@ fn priority_class() -> PriorityClass {
     }
 }
 
-fn service_account(site: &Site) -> Result<Value, Error> {
+/// An identity whose pods get no token by themselves.
+pub fn service_account(site: &Site, metadata: ObjectMeta) -> Result<Value, Error> {
     let account = ServiceAccount {
-        metadata: metadata(site),
+        metadata,
         automount_service_account_token: Some(false),
         image_pull_secrets: Some(Vec::new()),
         ..ServiceAccount::default()

@@ -6,13 +6,18 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::{
-        core::v1::{Namespace, ServiceAccount},
+        core::v1::Namespace,
         networking::v1::{NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicySpec},
     },
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
 
-use super::{Error, operator::labels, site::Site, yaml};
+use super::{
+    Error,
+    operator::{labels, service_account},
+    site::Site,
+    yaml,
+};
 use crate::{capabilities::network::PROBE, names};
 
 /// Labels that ask for the strictest of the Pod Security Standards.
@@ -36,16 +41,6 @@ pub fn documents(site: &Site) -> Result<Vec<String>, Error> {
         labels: Some(labels()),
         ..ObjectMeta::default()
     };
-    let mut account = yaml::value(
-        "ServiceAccount",
-        &ServiceAccount {
-            metadata: own(),
-            automount_service_account_token: Some(false),
-            image_pull_secrets: Some(Vec::new()),
-            ..ServiceAccount::default()
-        },
-    )?;
-    site.place(&mut account, "/imagePullSecrets", "toJson .Values.imagePullSecrets")?;
     let traffic = NetworkPolicySpec {
         pod_selector: Some(LabelSelector::default()),
         policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
@@ -58,7 +53,7 @@ pub fn documents(site: &Site) -> Result<Vec<String>, Error> {
             "Namespace",
             &yaml::value("Namespace", &Namespace { metadata: namespace, ..Namespace::default() })?,
         )?,
-        yaml::document("ServiceAccount", &account)?,
+        yaml::document("ServiceAccount", &service_account(site, own())?)?,
         yaml::document("NetworkPolicy", &yaml::value("NetworkPolicy", &traffic)?)?,
     ])
 }

@@ -17,6 +17,11 @@ impl Cidr {
         IpNet::new(first, length).ok().map(|range| Self(range.trunc()))
     }
 
+    /// One address alone.
+    pub fn single(address: IpAddr) -> Self {
+        Self(address.into())
+    }
+
     /// Its first address and the length of its prefix.
     pub fn parts(self) -> (IpAddr, u8) {
         (self.0.network(), self.0.prefix_len())

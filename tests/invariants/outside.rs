@@ -124,7 +124,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 fn allows(block: &Value, address: IpAddr) -> bool {
-    let left_out = block["except"].as_array().into_iter().flatten().any(|range| holds(range, address));
+    let left_out = list(&block["except"]).any(|range| holds(range, address));
     holds(&block["cidr"], address) && !left_out
 }
 

@@ -134,7 +134,8 @@ impl<'a> Place<'a> {
         }
         place.hospital(world);
         place.strangers();
-        let spaces = place.cluster.pods.iter().map(|pod| pod.namespace.clone()).collect::<BTreeSet<_>>();
+        let spaces = place.cluster.pods.iter().map(|pod| pod.namespace.clone());
+        let spaces: BTreeSet<_> = spaces.chain([names::PROBES.to_owned()]).collect();
         let labels = |name: &String| Labels::from([("kubernetes.io/metadata.name".to_owned(), name.clone())]);
         place.cluster.namespaces = spaces.into_iter().map(|name| (name.clone(), labels(&name))).collect();
         place
@@ -215,12 +216,7 @@ impl<'a> Place<'a> {
             Err(_) if host.contains(':') => return None,
             Err(_) => End::Pod(&to),
         };
-        let mut cluster = self.cluster.clone();
-        cluster
-            .namespaces
-            .entry(namespace.to_owned())
-            .or_insert_with(|| Labels::from([("kubernetes.io/metadata.name".to_owned(), namespace.to_owned())]));
-        Some(allowed(&cluster, End::Pod(&from), to, Protocol::Tcp, port))
+        Some(allowed(&self.cluster, End::Pod(&from), to, Protocol::Tcp, port))
     }
 
     fn inside(&self, end: &End) -> bool {

@@ -140,8 +140,7 @@ fn nobody_but_the_operator_writes_a_hospitals_policies() {
 fn nobody_but_the_operator_tells_cilium_what_a_hospital_may_reach() {
     run(async |world| {
         let name = hospital(world, "named-flows").await;
-        let module = tokio::task::spawn_blocking(e2e::parts::cilium_dir).await.unwrap().unwrap();
-        let crd = module.join("pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml");
+        let crd = tokio::task::spawn_blocking(e2e::parts::cilium_crd).await.unwrap().unwrap();
         world.kubectl(&["apply", "--server-side", "--filename", &crd.display().to_string()]);
         let of = |client: &Client, namespace: &str| {
             Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &CILIUM_NETWORK_POLICY.api_resource())

@@ -106,8 +106,7 @@ pub async fn apply_routes_crd(client: &Client) {
 
 /// Cilium's own definition of its policies.
 pub async fn apply_cilium_crd(client: &Client) {
-    let module = tokio::task::spawn_blocking(parts::cilium_dir).await.unwrap().unwrap();
-    let file = module.join("pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml");
+    let file = tokio::task::spawn_blocking(parts::cilium_crd).await.unwrap().unwrap();
     for document in documents_of(&fs::read_to_string(file).unwrap(), CILIUM) {
         apply(client, &document).await;
     }

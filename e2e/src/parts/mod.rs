@@ -57,9 +57,10 @@ pub fn module_dir(part: Part, module: &str) -> Result<PathBuf> {
     go::module_dir(pins, module)
 }
 
-/// The source directory of Cilium, of which nothing is built. Read-only.
-pub fn cilium_dir() -> Result<PathBuf> {
-    go::module_dir("cilium", "github.com/cilium/cilium")
+/// Cilium's own definition of its policies; nothing of Cilium is built. Read-only.
+pub fn cilium_crd() -> Result<PathBuf> {
+    let module = go::module_dir("cilium", "github.com/cilium/cilium")?;
+    Ok(module.join("pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml"))
 }
 
 /// Everything that decides what a part is, as one short word.

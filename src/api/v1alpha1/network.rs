@@ -121,6 +121,16 @@ pub enum Follower {
     Cilium,
 }
 
+impl Follower {
+    /// What it means that nobody but a pod may find out where the name leads.
+    pub fn without_address(self) -> &'static str {
+        match self {
+            Self::Operator => "leads nowhere, so nothing is allowed to it",
+            Self::Cilium => "leads nowhere, so nothing is allowed to it but what Cilium hears from a pod's own lookup",
+        }
+    }
+}
+
 /// A time in which a NetworkPolicy was not as the operator had written it, although nothing that it is made from had changed.
 /// It says nothing of what passed meanwhile. A change of labels or annotations alone is put right and is no gap.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

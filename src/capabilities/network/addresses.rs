@@ -3,8 +3,6 @@
 //! Guarantees: no rendered policy allows a metadata service, and none allows the cluster's own addresses, where the platform
 //! says which these are.
 
-use std::net::IpAddr;
-
 use crate::{
     api::v1alpha1::{EgressFlow, Lifecycle},
     capabilities::{Contributions, Peer},
@@ -16,8 +14,7 @@ use crate::{
 pub const METADATA_ADDRESSES: [&str; 2] = ["169.254.169.254", "fd00:ec2::254"];
 
 fn metadata() -> impl Iterator<Item = Cidr> {
-    let single = |address: IpAddr| Cidr::new(address, if address.is_ipv4() { 32 } else { 128 });
-    METADATA_ADDRESSES.iter().filter_map(move |text| single(text.parse().ok()?))
+    METADATA_ADDRESSES.iter().filter_map(|text| text.parse().ok()).map(Cidr::single)
 }
 
 /// The cluster's own ranges, as the platform names them; those that are none are refused by [`check`].

@@ -74,8 +74,7 @@ pub fn contribute(tenant: &Tenant, known: &[NamedHost], shared: &mut Contributio
     for EgressFlow { component, hosts, port, reason, .. } in addresses::egress(tenant) {
         let named = || known.iter().filter(|known| hosts.contains(&known.host));
         let addresses = named().flat_map(|known| &known.addresses).filter_map(|text| text.parse().ok());
-        let single = |address: IpAddr| Cidr::new(address, if address.is_ipv4() { 32 } else { 128 });
-        let addresses: BTreeSet<Cidr> = addresses.filter_map(single).collect();
+        let addresses: BTreeSet<Cidr> = addresses.map(Cidr::single).collect();
         if !addresses.is_empty() || named().any(|known| known.followed_by == Follower::Cilium) {
             let to = Peer::Hosts { names: hosts.iter().cloned().collect(), addresses };
             shared.flow(Peer::component(component), to, *port, reason.as_str());
@@ -101,11 +100,7 @@ pub fn verdict(tenant: &Tenant, known: &[NamedHost]) -> Option<Verdict> {
         let nowhere = known.iter().find(|known| known.addresses.is_empty())?;
         let NamedHost { host, unresolved, followed_by, .. } = nowhere;
         let why = unresolved.as_deref().unwrap_or("it has no address");
-        let allowed = match followed_by {
-            Follower::Operator => "so nothing is allowed to it",
-            Follower::Cilium => "so nothing is allowed to it but what Cilium hears from a pod's own lookup",
-        };
-        let message = format!("{}: {host} leads nowhere, {allowed}: {why}", field(host));
+        let message = format!("{}: {host} {}: {why}", field(host), followed_by.without_address());
         Some(Verdict::unknown(Reason::HostUnresolved, message))
     })
 }

@@ -53,25 +53,21 @@ impl Capability for Network {
     }
 
     fn render(plan: &Plan, input: Input<'_>, shared: &Contributions) -> Vec<Desired> {
-        let policies = policies(plan, input.tenant, shared);
+        let flows = merged(shared);
+        let policies = policies(plan, input.tenant, &flows);
         let trial = proof::trial(input, &proof::of_wanted(input.tenant, &policies));
-        let jobs = if plan.off { Vec::new() } else { trial.render(input, &merged(shared)) };
+        let jobs = if plan.off { Vec::new() } else { trial.render(input, &flows) };
         policies.into_iter().map(Desired::Apply).chain(jobs).collect()
     }
 
     fn record(plan: &Plan, input: Input<'_>, shared: &Contributions, status: &mut HospitalTenantStatus) {
-        let tenant = input.tenant;
+        let (tenant, flows) = (input.tenant, merged(shared));
         let open_until = off(tenant).filter(|_| plan.off).map(|off| off.until.clone());
-        let wanted = proof::of_wanted(tenant, &policies(plan, tenant, shared));
+        let wanted = proof::of_wanted(tenant, &policies(plan, tenant, &flows));
         let proof = proof::trial(input, &wanted).proof.or_else(|| tenant.status.network.proof.clone());
         let gaps = gaps::listed(&tenant.status.network.gaps, &input.observed.gaps);
-        status.network = NetworkStatus {
-            open_until,
-            hosts: plan.hosts.clone(),
-            proof,
-            gaps,
-            ..graph::status(tenant, &merged(shared))
-        };
+        status.network =
+            NetworkStatus { open_until, hosts: plan.hosts.clone(), proof, gaps, ..graph::status(tenant, &flows) };
     }
 
     fn assess(plan: &Plan, input: Input<'_>) -> Verdict {
@@ -93,11 +89,10 @@ impl Capability for Network {
 }
 
 /// Nothing, then each declared flow, then what the probe may send for nothing.
-fn policies(plan: &Plan, tenant: &Tenant, shared: &Contributions) -> Vec<Object> {
+fn policies(plan: &Plan, tenant: &Tenant, declared: &[Flow]) -> Vec<Object> {
     let deny = if plan.off { render::allow_all(tenant) } else { render::deny_all(tenant) };
-    let declared = merged(shared);
     let flows = declared.iter().flat_map(|flow| render::flow(tenant, flow));
-    let named = named::policies(tenant, &declared, &plan.hosts);
+    let named = named::policies(tenant, declared, &plan.hosts);
     let attempts = render::attempts(tenant, &tries::receivers(tenant));
     std::iter::once(deny).chain(flows).chain(named).chain(attempts).collect()
 }

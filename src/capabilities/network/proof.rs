@@ -46,8 +46,8 @@ const FRESH: TimeDelta = TimeDelta::hours(2);
 const SECONDS: i64 = 180;
 /// A trial without a report is tried again after this time.
 const KEPT_SECONDS: i32 = 300;
-/// Connections that status names; a report names as many.
-const NAMED: usize = 16;
+/// Connections that a report names, and status; the kubelet keeps 4 KiB.
+pub const NAMED: usize = 16;
 /// Places that are named for one connection.
 const PLACES: usize = 4;
 /// What came of all tries; the agent's termination message.
@@ -75,11 +75,15 @@ pub fn is_lasting(name: &str) -> bool {
     !name.split('.').any(release::is_asker)
 }
 
-/// Digest of policies that last, by name and digest, and of what is tried. Those that Cilium has beside them are for names only,
-/// and nothing of the trial depends on where names lead, which changes by itself.
+/// Whether it is a policy that lasts. Those that Cilium has beside them are for names only.
+fn is_tried(at: &Ref) -> bool {
+    at.kind == kind::NETWORK_POLICY && is_lasting(&at.name)
+}
+
+/// Digest of policies, by name and digest, and of what is tried. Nothing of the trial depends on where names lead, which changes by
+/// itself.
 fn digest_of<'a>(tenant: &Tenant, policies: impl Iterator<Item = (&'a Ref, String)>) -> String {
-    let lasting = policies.filter(|(at, _)| at.kind == kind::NETWORK_POLICY && is_lasting(&at.name));
-    let lasting = lasting.map(|(at, digest)| {
+    let lasting = policies.map(|(at, digest)| {
         let name = at.name.as_str();
         (name, if graph::follows_names(name) { String::new() } else { digest })
     });
@@ -88,13 +92,15 @@ fn digest_of<'a>(tenant: &Tenant, policies: impl Iterator<Item = (&'a Ref, Strin
 
 /// As they are wanted.
 pub fn of_wanted<'a>(tenant: &Tenant, policies: impl IntoIterator<Item = &'a Object>) -> String {
-    digest_of(tenant, policies.into_iter().map(|policy| (&policy.at, policy.digest())))
+    let tried = policies.into_iter().filter(|policy| is_tried(&policy.at));
+    digest_of(tenant, tried.map(|policy| (&policy.at, policy.digest())))
 }
 
 /// As they are in the cluster.
 pub fn of_observed(input: Input<'_>) -> String {
     let digest = |live: &DynamicObject| live.annotations().get(names::DESIRED).cloned().unwrap_or_default();
-    digest_of(input.tenant, input.observed.objects.iter().map(|(at, live)| (at, digest(live))))
+    let tried = input.observed.objects.iter().filter(|(at, _)| is_tried(at));
+    digest_of(input.tenant, tried.map(|(at, live)| (at, digest(live))))
 }
 
 /// What is known of these policies.

@@ -176,10 +176,7 @@ fn followed(hosts: &[NamedHost]) -> Vec<String> {
 /// What is wrong with a name that the hospital lists.
 fn trouble(named: &NamedHost) -> Option<String> {
     let NamedHost { host, addresses, refused, unresolved, followed_by } = named;
-    let nothing = match followed_by {
-        Follower::Operator => "leads nowhere, so nothing is allowed to it",
-        Follower::Cilium => "leads nowhere, so nothing is allowed to it but what Cilium hears from a pod's own lookup",
-    };
+    let nothing = followed_by.without_address();
     let text = match unresolved {
         _ if !refused.is_empty() => format!("{host} leads to what stays denied: {}.", refused.join(", ")),
         Some(why) if addresses.is_empty() => format!("{host} {nothing}: {why}."),
@@ -208,9 +205,12 @@ fn heading(graph: &Graph) -> String {
 mod tests {
     use super::*;
 
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
     #[test]
     fn what_the_last_trial_found_is_said() {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let proof = NetworkProof {
             at: "2026-01-02T10:00:00+00:00".to_owned(),
             from: words(&["another namespace", "web"]),
@@ -242,7 +242,6 @@ mod tests {
 
     #[test]
     fn servers_with_names_are_called_by_them_and_what_is_wrong_with_a_name_is_said() {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let peer = NetworkPeer {
             name: "hosts/5596140131c0652b".to_owned(),
             hosts: words(&["a.example", "b.example"]),
